@@ -1,0 +1,148 @@
+"""A tus client on one blocking raw socket.
+
+Owns how a request is spelled and how a reply is read. Must not know which server answers. Invariant:
+it costs next to nothing beside the server: no copy of a body, one `sendall` per write, no HTTP library.
+"""
+
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from bench.payload import MIB, Payload
+
+TIMEOUT = 120.0  # seconds without any progress on a socket
+METADATA = "filename YmVuY2gud2F2,filetype YXVkaW8vd2F2"  # bench.wav and audio/wav; one peer needs both
+
+
+class ClientError(Exception):
+    """A server answered something else than a working upload needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status and headers (lower-case names); bodies are read and dropped."""
+
+    status: int
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One body and its reply; seconds from the first byte of the head, and from the last byte of the body."""
+
+    reply: Reply
+    seconds: float
+    tail: float
+
+
+def head(method: str, path: str, length: int, extra: str = "") -> bytes:
+    """Return a request head. `extra` is whole header lines, each with its CRLF."""
+    always = f"Host: 127.0.0.1\r\nTus-Resumable: 1.0.0\r\nContent-Length: {length}\r\n"
+    return f"{method} {path} HTTP/1.1\r\n{always}{extra}\r\n".encode()
+
+
+def create_head(path: str, length: int) -> bytes:
+    """Return the head of a creation."""
+    return head("POST", path, 0, f"Upload-Length: {length}\r\nUpload-Metadata: {METADATA}\r\n")
+
+
+def patch_head(path: str, offset: int, length: int) -> bytes:
+    """Return the head of an append of `length` bytes at `offset`."""
+    extra = f"Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
+    return head("PATCH", path, length, extra)
+
+
+def parse_reply(data: bytes | bytearray, *, to_head: bool = False) -> Reply | None:
+    """Return the reply if all of it is there, else None. Interim replies are skipped."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    first, *lines = bytes(data[:end]).decode("latin-1").split("\r\n")
+    status = int(first.split(" ", 2)[1])
+    if status < 200:
+        return parse_reply(data[end + 4 :], to_head=to_head)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    reply = Reply(status, headers)
+    if to_head or status in (204, 304):
+        return reply
+    if "content-length" in headers:
+        return reply if len(data) - end - 4 >= int(headers["content-length"]) else None
+    if "chunked" in headers.get("transfer-encoding", ""):
+        return reply if data.endswith(b"0\r\n\r\n") else None
+    return reply
+
+
+def location(reply: Reply) -> str:
+    """Return the path of a new upload. Raises `ClientError` when there is none."""
+    if reply.status != 201 or "location" not in reply.headers:
+        raise ClientError(f"creation answered {reply.status}")
+    where = reply.headers["location"]
+    return "/" + where.split("/", 3)[3] if "://" in where else where
+
+
+class Connection:
+    """One keep-alive connection. A context manager; every call blocks at most `timeout` seconds without progress."""
+
+    def __init__(self, port: int, *, timeout: float = TIMEOUT, send_buffer: int | None = None) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if send_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send_head(self, data: bytes) -> None:
+        """Send a request head."""
+        self.socket.sendall(data)
+
+    def read_reply(self, *, to_head: bool = False) -> Reply:
+        """Read one reply. Raises `ClientError` when the connection ends before it."""
+        data = bytearray()
+        while (reply := parse_reply(data, to_head=to_head)) is None:
+            received = self.socket.recv(65536)
+            if not received:
+                raise ClientError("the connection ended before a reply")
+            data += received
+        return reply
+
+    def create(self, path: str, length: int) -> str:
+        """Create an upload of `length` bytes; return its path."""
+        self.socket.sendall(create_head(path, length))
+        return location(self.read_reply())
+
+    def offset(self, path: str) -> Reply:
+        """Ask for the state of an upload."""
+        self.socket.sendall(head("HEAD", path, 0))
+        return self.read_reply(to_head=True)
+
+    def patch(self, path: str, body: Payload, start: int, stop: int, write: int = MIB) -> Sent:
+        """Append the bytes from `start` to `stop`, in writes of `write` bytes."""
+        begun = time.perf_counter()
+        with contextlib.suppress(ConnectionError):  # a refusal that came early is still there to be read
+            self.socket.sendall(patch_head(path, start, stop - start))
+            for view in body.pieces(start, stop, write):
+                self.socket.sendall(view)
+        last = time.perf_counter()
+        reply = self.read_reply()
+        done = time.perf_counter()
+        return Sent(reply, done - begun, done - last)
+
+    def begin_patch(self, path: str, body: Payload, stop: int, sent: int) -> None:
+        """Announce the bytes up to `stop`, send the first `sent` of them, and leave it there."""
+        self.socket.sendall(patch_head(path, 0, stop))
+        for view in body.pieces(0, sent, MIB):
+            self.socket.sendall(view)
+
+    def append(self, path: str, body: Payload, start: int, stop: int, write: int = MIB) -> Sent:
+        """As `patch`. Raises `ClientError` unless the server took every byte."""
+        sent = self.patch(path, body, start, stop, write)
+        if sent.reply.status != 204 or sent.reply.headers.get("upload-offset") != str(stop):
+            offset = sent.reply.headers.get("upload-offset")
+            raise ClientError(f"PATCH of {start}-{stop} answered {sent.reply.status}, offset {offset}")
+        return sent

@@ -1,0 +1,144 @@
+"""Rounds: every server in turn, again and again, and what came out.
+
+Owns the order of measuring, the samples, medians and ratios. Must not know what a case does or how a
+figure is shown. Invariant: within one round all servers are measured one right after the other, each
+round starts with another server, and a ratio is the median of the ratios of single rounds, so that a slow
+minute of the machine falls on all alike.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bench.cases import Case, Figures, Sizes
+from bench.client import ClientError
+from bench.servers import Running, Server, StartError, run
+
+
+@dataclass
+class Results:
+    """Everything that a report needs; it can be kept as JSON.
+
+    Attributes:
+        facts: what it was measured on, and how.
+        servers: version by name, of those that took part.
+        missing: names of those that were asked for and are not on this machine.
+        samples: figure -> server -> round -> value; a round is missing where the server could not do it.
+        problems: server and case -> what went wrong.
+    """
+
+    facts: dict[str, str]
+    servers: dict[str, str]
+    missing: list[str]
+    samples: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def add(self, server: str, number: int, figures: Figures) -> None:
+        """Keep the figures of one measurement."""
+        for name, value in figures.items():
+            self.samples.setdefault(name, {}).setdefault(server, {})[str(number)] = value
+
+    def median(self, figure: str, server: str) -> float | None:
+        """Return the median over the rounds, None when there is no value."""
+        values = self.samples.get(figure, {}).get(server, {}).values()
+        return statistics.median(values) if values else None
+
+    def ratio(self, figure: str, server: str, other: str) -> float | None:
+        """Return the median of server / other over the rounds in which both have a value."""
+        by_server = self.samples.get(figure, {})
+        ours, theirs = by_server.get(server, {}), by_server.get(other, {})
+        ratios = [ours[number] / theirs[number] for number in ours if theirs.get(number)]
+        return statistics.median(ratios) if ratios else None
+
+    def rounds(self, figure: str) -> int:
+        """Return how often a figure was measured."""
+        return max(map(len, self.samples.get(figure, {}).values()), default=0)
+
+    def save(self, path: Path) -> None:
+        """Write all of it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Results":
+        """Read what `save` wrote."""
+        return cls(**json.loads(path.read_text()))
+
+
+def say(text: str) -> None:
+    """Tell the person who waits how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _rotated(servers: Sequence[Server], by: int) -> Iterable[Server]:
+    start = by % len(servers)
+    return (*servers[start:], *servers[:start])
+
+
+class _Bench:
+    """The servers that run at the moment, and the results so far."""
+
+    def __init__(self, results: Results, sizes: Sizes, work: Path) -> None:
+        self._results = results
+        self._sizes = sizes
+        self._work = work
+        self._running: dict[str, tuple[Running, ExitStack]] = {}
+
+    def measure(self, case: Case, number: int, server: Server) -> None:
+        """Do a case once on one server, and keep the figures or what went wrong."""
+        begun = time.monotonic()
+        try:
+            running = self._start(server)
+            figures = case.measure(running, self._sizes)
+            running.clear()
+        except (ClientError, StartError, OSError, ValueError, IndexError) as error:
+            self.stop(server.name)
+            problem = str(error) or type(error).__name__
+            self._results.problems[f"{server.name}, {case.name}"] = problem
+            say(f"    {server.name:<13} could not: {problem}")
+            return
+        if case.fresh:
+            self.stop(server.name)
+        self._results.add(server.name, number, figures)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        say(f"    {server.name:<13} {time.monotonic() - begun:5.1f} s  {shown}")
+
+    def _start(self, server: Server) -> Running:
+        if server.name not in self._running:
+            stack = ExitStack()
+            self._running[server.name] = (stack.enter_context(run(server, self._work)), stack)
+        return self._running[server.name][0]
+
+    def stop(self, name: str) -> None:
+        """End one server if it runs."""
+        if found := self._running.pop(name, None):
+            found[1].close()
+
+    def stop_all(self) -> None:
+        """End all that run."""
+        for name in list(self._running):
+            self.stop(name)
+
+
+def measure_all(
+    results: Results, *, cases: Sequence[Case], servers: Sequence[Server], sizes: Sizes, rounds: int, work: Path
+) -> None:
+    """Do every case on every server in interleaved rounds; what is found is added to `results`."""
+    bench = _Bench(results, sizes, work)
+    try:
+        for case in cases:
+            taking_part = [server for server in servers if case.limits or not server.limit]
+            if case.fresh:
+                bench.stop_all()
+            repeats = max(1, round(rounds * case.share))
+            for number in range(repeats if taking_part else 0):
+                say(f"{case.name}: round {number + 1} of {repeats}")
+                for server in _rotated(taking_part, number):
+                    bench.measure(case, number, server)
+    finally:
+        bench.stop_all()

@@ -1,0 +1,176 @@
+"""The tables, in Markdown that also reads well on a terminal.
+
+Owns the wording of the results and what must be reached. Must not know how a figure was measured.
+Invariant: what was not measured is shown as such, never left out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import plot
+from bench.measure import Results
+from bench.servers import catalogue
+
+_OURS = "tusplyr"
+_ABSENT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure that we must reach.
+
+    Attributes:
+        what: in words.
+        value: computes it; None when not measured.
+        least: it must be at least `must` (else at most).
+        must: the bound.
+        mark: the bound beyond it that we aim for, if there is one.
+    """
+
+    what: str
+    value: Callable[[Results], float | None]
+    least: bool
+    must: float
+    mark: float | None = None
+
+    def verdict(self, results: Results) -> str:
+        """Return one word on it."""
+        value = self.value(results)
+        if value is None:
+            return "not measured"
+        if self.mark is not None and self._holds(value, self.mark):
+            return "mark reached"
+        return "reached" if self._holds(value, self.must) else "**missed**"
+
+    def _holds(self, value: float, bound: float) -> bool:
+        return value >= bound if self.least else value <= bound
+
+
+def _ratio(figure: str, other: str) -> Callable[[Results], float | None]:
+    return lambda results: results.ratio(figure, _OURS, other)
+
+
+def _worst(*figures: str) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        medians = [results.median(figure, _OURS) for figure in figures]
+        present = [median for median in medians if median is not None]
+        return max(present) if len(present) == len(figures) else None
+
+    return value
+
+
+def _growth(results: Results) -> float | None:
+    tails = [name for name in results.samples if name.startswith("last byte to reply")]
+    if len(tails) < 2:
+        return None
+    short, long = results.median(tails[0], _OURS), results.median(tails[-1], _OURS)
+    return long / short if short and long else None
+
+
+_ONE = [f"RSS one, {size} writes MiB" for size in ("1 KiB", "64 KiB", "8 MiB")]
+TARGETS = (
+    Target("throughput, one PATCH / tuspyserver", _ratio("one PATCH MiB/s", "tuspyserver"), True, 0.9, 1.2),
+    Target("throughput, one PATCH / @tus/server", _ratio("one PATCH MiB/s", "@tus/server"), True, 1.3, 1.5),
+    Target("throughput, one PATCH / tusd", _ratio("one PATCH MiB/s", "tusd"), True, 0.8, 1.0),
+    Target("throughput, 8 MiB PATCHes / tuspyserver", _ratio("8 MiB PATCHes MiB/s", "tuspyserver"), True, 0.9, 1.2),
+    Target("throughput, 8 MiB PATCHes / @tus/server", _ratio("8 MiB PATCHes MiB/s", "@tus/server"), True, 1.3, 1.5),
+    Target("throughput, 8 MiB PATCHes / tusd", _ratio("8 MiB PATCHes MiB/s", "tusd"), True, 0.8, 1.0),
+    Target("CPU per GiB, one PATCH / bare loop", _ratio("one PATCH CPU s/GiB", "bare"), False, 1.5, 1.3),
+    Target("CPU per GiB, 8 MiB PATCHes / bare loop", _ratio("8 MiB PATCHes CPU s/GiB", "bare"), False, 1.5, 1.3),
+    Target("small uploads, 1 connection / tuspyserver", _ratio("small, 1 conn /s", "tuspyserver"), True, 4.0),
+    Target("small uploads, 32 connections / tuspyserver", _ratio("small, 32 conn /s", "tuspyserver"), True, 4.0),
+    Target("small uploads, 1 connection / tusd", _ratio("small, 1 conn /s", "tusd"), True, 0.0, 1.0),
+    Target("small uploads, 32 connections / tusd", _ratio("small, 32 conn /s", "tusd"), True, 0.0, 1.0),
+    Target("RSS idle, MiB", _worst("RSS idle MiB"), False, 80.0),
+    Target("RSS above idle, one upload, any write size, MiB", _worst(*_ONE), False, 16.0),
+    Target("RSS above idle, 100 active, MiB", _worst("RSS 100 active MiB"), False, 64.0),
+    Target("RSS above idle, 100 stalled, MiB", _worst("RSS 100 stalled MiB"), False, 64.0),
+    Target("HEAD p99 during ingest, ms", _worst("HEAD p99 ms"), False, 50.0),
+    Target("last byte to reply, longest / shortest", _growth, False, 2.0),
+    Target("takeover from a stalled request, ms", _worst("takeover ms"), False, 100.0),
+)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return _ABSENT
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = (
+            cell.ljust(width) if not at else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "| " + " | ".join(cells) + " |\n"
+
+    rule = "| " + " | ".join(("-" * width if not at else "-" * (width - 1) + ":") for at, width in enumerate(widths))
+    return line(rows[0]) + rule + " |\n" + "".join(map(line, rows[1:]))
+
+
+def _figures(results: Results) -> str:
+    names = [server.name for server in catalogue() if server.name in results.servers or server.name in results.missing]
+    rows = [["median", "rounds", *names]]
+    for figure, by_server in results.samples.items():
+        values = (
+            "missing"
+            if name in results.missing
+            else _number(results.median(figure, name) if name in by_server else None)
+            for name in names
+        )
+        rows.append([figure, str(results.rounds(figure)), *values])
+    return _table(rows)
+
+
+def _targets(results: Results) -> str:
+    rows = [["tusplyr (direct body)", "measured", "must", "mark", "verdict"]]
+    for target in TARGETS:
+        sign = "≥" if target.least else "≤"
+        must = f"{sign} {target.must:g}" if target.must else ""
+        mark = f"{sign} {target.mark:g}" if target.mark is not None else ""
+        value = target.value(results)
+        verdict = target.verdict(results)
+        if verdict == "reached" and not target.must:
+            verdict = "below the mark"
+        rows.append([target.what, _number(value), must, mark, verdict])
+    return _table(rows)
+
+
+def text(results: Results) -> str:
+    """Return the whole report."""
+    facts = "".join(f"- {name}: {value}\n" for name, value in results.facts.items() if name != "command")
+    servers = "".join(f"- `{name}`: {version}\n" for name, version in results.servers.items())
+    missing = "".join(f"- `{name}`: missing on this machine\n" for name in results.missing)
+    problems = "".join(f"- {where}: {what}\n" for where, what in results.problems.items())
+    return f"""# Measured beside its peers
+
+Made by `{results.facts["command"]}`. Medians of interleaved rounds; ratios are medians of the ratios of single
+rounds. Peers neither hash nor sync: tusplyr does both before each reply. How it is measured: `bench/README.md`.
+
+{facts}
+{servers}{missing}
+## Figures
+
+{_figures(results)}
+{_ABSENT} means: not measured, or the server could not do it (below).
+
+## What must be reached
+
+{_targets(results)}
+## What did not work
+
+{problems or "Everything worked."}
+"""
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write `bench.md` and `bench.png` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.md").write_text(text(results).rstrip() + "\n\n![The figures as a plot](bench.png)\n")
+    plot.write(results, folder / "bench.png")

@@ -1,0 +1,240 @@
+"""The servers: what they are called, how each is found and started, how each is ended.
+
+Owns every command line and the life of every process. Must not know the cases. Invariant: whatever was
+started is ended by its process id, and its data is removed, however the run ends.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import process
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "bench" / "peers"
+_PEER_PYTHON = ROOT / ".work" / "peers" / "python" / "bin" / "python"
+_START = 20.0  # seconds for a server to answer
+_STOP = 6.0  # seconds between SIGTERM and SIGKILL
+_BODY_LIMIT = 6 * 1024**3  # rustus refuses longer PATCH bodies
+
+Command = Callable[[int, Path], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How to run one server.
+
+    Attributes:
+        name: as in the tables and for `--servers`.
+        needs: the program or file that must be there.
+        command: arguments for a port and a data directory.
+        environment: variables for a port and a data directory.
+        path: where uploads are created.
+        version: a command that prints it, or the text itself.
+        ours: replies are checked for the digest.
+        limit: not a server but a bound; it takes part in throughput only.
+    """
+
+    name: str
+    needs: Path | str
+    command: Command
+    environment: Callable[[int, Path], dict[str, str]] = field(default=lambda _port, _data: {})
+    path: str = "/files"
+    version: str | tuple[str, ...] = ""
+    ours: bool = False
+    limit: bool = False
+
+    def found(self) -> bool:
+        """What it needs is on this machine."""
+        return self.needs.exists() if isinstance(self.needs, Path) else shutil.which(self.needs) is not None
+
+    def describe(self) -> str:
+        """Return its version in one line."""
+        if isinstance(self.version, str):
+            return self.version
+        done = subprocess.run(self.version, capture_output=True, text=True, timeout=20, check=False)
+        return (done.stdout.strip() or done.stderr.strip() or "version unknown").replace("\n", "; ")
+
+
+def _tusplyr(name: str, *, direct: bool) -> Server:
+    program = Path(sys.executable).parent / "tusplyr"
+
+    def environment(port: int, data: Path) -> dict[str, str]:
+        return {
+            "TUSPLYR_HOST": "127.0.0.1",
+            "TUSPLYR_PORT": str(port),
+            "TUSPLYR_DATA_DIR": str(data),
+            "TUSPLYR_DIRECT_BODY": str(direct).lower(),
+        }
+
+    return Server(
+        name=name,
+        needs=program,
+        command=lambda _port, _data: [str(program), "serve"],
+        environment=environment,
+        version=(str(program), "--version"),
+        ours=True,
+    )
+
+
+def _bare(name: str, *flags: str, version: str) -> Server:
+    return Server(
+        name=name,
+        needs=Path(sys.executable),
+        command=lambda port, data: [sys.executable, "-m", "bench.bare", str(port), str(data), *flags],
+        version=version,
+        limit=True,
+    )
+
+
+def _tusd(port: int, data: Path) -> list[str]:
+    listen = ["-host", "127.0.0.1", "-port", str(port), "-base-path", "/files/"]
+    return ["tusd", *listen, "-upload-dir", str(data), "-show-greeting=false", "-verbose=false"]
+
+
+def _rustus(port: int, data: Path) -> list[str]:
+    listen = ["-h", "127.0.0.1", "-p", str(port), "--url", "/files", "--log-level", "ERROR"]
+    return ["rustus", *listen, "--data-dir", str(data), "--info-dir", str(data), "-m", str(_BODY_LIMIT)]
+
+
+def _pinned(file: str, start: str) -> str:
+    lines = (line.strip(' ",') for line in (PEERS / file).read_text().splitlines())
+    return next((line.replace('": "', " ") for line in lines if line.startswith(start)), "version unknown")
+
+
+def catalogue() -> list[Server]:
+    """Return all servers in the order of the tables, whether they are there or not."""
+    return [
+        _tusplyr("tusplyr", direct=True),
+        _tusplyr("tusplyr-asgi", direct=False),
+        Server(
+            name="tuspyserver",
+            needs=_PEER_PYTHON,
+            command=lambda port, data: [str(_PEER_PYTHON), str(PEERS / "tuspyserver_app.py"), str(port), str(data)],
+            version=_pinned("requirements.txt", "tuspyserver"),
+        ),
+        Server(
+            name="@tus/server",
+            needs=PEERS / "node_modules" / "@tus" / "server",
+            command=lambda port, data: ["node", str(PEERS / "node-server.mjs"), str(port), str(data)],
+            version=_pinned("package.json", "@tus/server"),
+        ),
+        Server(
+            name="tusd",
+            needs="tusd",
+            command=_tusd,
+            path="/files/",
+            version=("tusd", "--version"),
+        ),
+        Server(
+            name="rustus",
+            needs="rustus",
+            command=_rustus,
+            version=("rustus", "--version"),
+        ),
+        _bare("bare", version="receives, writes, hashes; no sync"),
+        _bare("bare-sync", "--sync", version="the same with a sync every 16 MiB and at the end"),
+    ]
+
+
+class StartError(Exception):
+    """A server that is there did not come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers.
+
+    Attributes:
+        server: what it is.
+        port: where it listens on 127.0.0.1.
+        pid: root of its process tree.
+        data: its directory.
+        idle: MiB resident before the first upload.
+    """
+
+    server: Server
+    port: int
+    pid: int
+    data: Path
+    idle: float
+
+    def clear(self) -> None:
+        """Remove the bodies that it keeps, so that neither disk nor page cache fills; rows and locks stay."""
+        for path in self.data.rglob("*"):
+            if path.is_file() and ".db" not in path.name and "lock" not in path.name:
+                path.unlink(missing_ok=True)
+        os.sync()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_answer(started: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START
+    request = b"OPTIONS /files HTTP/1.1\r\nHost: 127.0.0.1\r\nTus-Resumable: 1.0.0\r\nConnection: close\r\n\r\n"
+    while time.monotonic() < deadline:
+        if started.poll() is not None:
+            break
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as probe:
+                probe.sendall(request)
+                if probe.recv(4096):
+                    return
+        except OSError:
+            time.sleep(0.05)
+    raise StartError(log.read_text(errors="replace").strip()[-500:] or f"did not answer within {_START:.0f} s")
+
+
+def _end(started: subprocess.Popen[bytes]) -> None:
+    members = process.tree(started.pid) if started.poll() is None else []
+    started.terminate()
+    try:
+        started.wait(_STOP)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        started.wait()
+    for pid in members:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+@contextmanager
+def run(server: Server, work: Path) -> Iterator[Running]:
+    """Run a server on a fresh directory under `work`. Raises `StartError`."""
+    port = _free_port()
+    data = work / f"{server.name.strip('@').replace('/', '-')}-{port}"
+    data.mkdir(parents=True)
+    log = data.with_suffix(".log")
+    environment = os.environ | server.environment(port, data)
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            server.command(port, data),
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        _await_answer(started, port, log)
+        time.sleep(0.5)  # late imports and first timers belong to the idle server
+        yield Running(server, port, started.pid, data, process.memory(started.pid).resident)
+    finally:
+        _end(started)
+        shutil.rmtree(data, ignore_errors=True)
+        log.unlink(missing_ok=True)

@@ -1,0 +1,304 @@
+"""The composition root: settings in, a running server or a finished command out.
+
+Owns every choice of an implementation; the only file that sees every room. Must not hold a rule of its own.
+Invariant: nothing is opened when this module is imported, and whatever was opened is closed in reverse order.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import uvloop
+from litestar import Request
+from msgspec import Struct
+from prometheus_client import CollectorRegistry
+
+from tusplyr.core.commands import Head
+from tusplyr.core.decide import Limits
+from tusplyr.core.digest import best_provider, hash_file_chunked
+from tusplyr.core.errors import LedgerDown, NotFound, ShuttingDown, TusplyrError
+from tusplyr.core.headers import parse_headers
+from tusplyr.core.model import Content
+from tusplyr.durable import free_bytes, make_directory
+from tusplyr.engine.claims import LocalClaims
+from tusplyr.engine.engine import Engine, Parts
+from tusplyr.engine.intake import Intake, Pace
+from tusplyr.engine.offload import Offload, Result
+from tusplyr.engine.publish import Publisher
+from tusplyr.engine.sweep import Sweeper, SweepReport
+from tusplyr.engine.tally import Tally
+from tusplyr.ledger import revisions
+from tusplyr.ledger.listing import list_contents
+from tusplyr.ledger.sql import SqlLedger
+from tusplyr.settings import Settings
+from tusplyr.spool.disk import DiskSpool
+from tusplyr.stores.filesystem import FilesystemStore
+from tusplyr.web import ops, server, uploads
+from tusplyr.web.application import build
+from tusplyr.web.body import Bodies
+from tusplyr.web.edge import App
+from tusplyr.web.pool import Pool
+
+log = logging.getLogger(__name__)
+
+
+class StartFailed(Exception):
+    """The server or a command cannot start; the text is one line for the operator."""
+
+
+class Checked(Struct, frozen=True):
+    """One content key after a check. `problem` is None when all is well."""
+
+    key: str
+    length: int
+    problem: str | None
+
+
+class Wired(Struct, frozen=True):
+    """Everything that runs, put together."""
+
+    engine: Engine
+    publisher: Publisher
+    sweeper: Sweeper
+    ledger: SqlLedger
+    tally: Tally
+
+
+def serve(settings: Settings) -> None:
+    """Run the server until SIGTERM or SIGINT. Blocking.
+
+    Raises:
+        StartFailed: the data directory cannot be written or is another server's, the port is in use, or the
+            database is newer than this version.
+    """
+    with ExitStack() as stack:
+        _make_directories(settings)
+        stack.enter_context(_locked(settings.data_dir))
+        _migrate(settings)
+        listener = stack.enter_context(contextlib.closing(_listen(settings)))
+        uvloop.run(_serve(settings, listener))
+
+
+def sweep(settings: Settings) -> SweepReport:
+    """Sweep once. Blocking; safe beside a running server, more thorough without one.
+
+    Raises:
+        StartFailed: the data directory is not there or cannot be used.
+    """
+
+    async def run() -> SweepReport:
+        async with _wired(settings) as wired:
+            return await (wired.sweeper.sweep(grace=0.0) if alone else wired.sweeper.sweep())
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(settings.data_dir))
+            alone = True
+        except StartFailed:
+            alone = False
+        return _run(run)
+
+
+def terminate(settings: Settings, upload_id: str) -> bool:
+    """End an upload, as a DELETE would. Blocking; safe beside a running server. False when there is none.
+
+    Raises:
+        StartFailed: the data directory is not there or cannot be used.
+    """
+
+    async def run() -> bool:
+        async with _wired(settings) as wired:
+            try:
+                await wired.engine.terminate(upload_id)
+            except NotFound:
+                return False
+            return True
+
+    return _run(run)
+
+
+def verify(settings: Settings) -> Iterator[Checked]:
+    """Read every object of the store and compare it with the ledger, then look for what is missing. Blocking."""
+    known = {content.key: content for content in list_contents(settings.database)}
+    store = FilesystemStore(settings.store)
+    for key in store.keys():
+        yield _check(store, key, known.pop(key, None))
+    for content in known.values():
+        yield Checked(content.key, content.length, "is in the ledger, but not in the store")
+
+
+def stored_bytes(settings: Settings) -> int:
+    """Return how many bytes `verify` will read."""
+    store = FilesystemStore(settings.store)
+    return sum(store.stat(key) or 0 for key in store.keys())
+
+
+def _check(store: FilesystemStore, key: str, content: Content | None) -> Checked:
+    file = store.open(key)
+    if file is None:
+        return Checked(key, 0, "vanished while it was being checked")
+    with file:
+        length = os.fstat(file.fileno()).st_size
+        sha256 = hash_file_chunked(file)
+    named = Path(key).name.partition(".")[0]
+    if content is None and sha256[:16] == named:
+        return Checked(key, length, None)  # published, and the row was not written yet or the ledger is a new one
+    if content is None:
+        return Checked(key, length, f"is not in the ledger, and its content ({sha256}) does not belong to its name")
+    if (content.sha256, content.length) != (sha256, length):
+        return Checked(key, length, f"has other content ({sha256}) than was received ({content.sha256})")
+    return Checked(key, length, None)
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    async with _wired(settings) as wired:
+        pool = Pool(settings.buffers)
+        app = _application(settings, wired, pool)
+        loops = [
+            asyncio.create_task(wired.publisher.run()),
+            asyncio.create_task(wired.sweeper.run(settings.sweep_interval)),
+        ]
+        host, port = listener.getsockname()[:2]
+        log.info("listening on http://%s:%d%s, data in %s", host, port, settings.base_path, settings.data_dir)
+        try:
+            await server.serve(app, listener, lambda: wired.engine.stop(ShuttingDown()))
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            log.info("stopped")
+
+
+def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
+    site = uploads.Site(settings.base_path, settings.public_url, settings.auth_token)
+    bodies = Bodies(pool, settings.idle_timeout, settings.direct_body)
+    registry = CollectorRegistry()
+    registry.register(ops.TallyCollector(wired.tally, pool))
+    return build(
+        [*uploads.routes(wired.engine, bodies, site), *ops.routes(_checks(settings, wired), registry, _admit(site))],
+        base_path=settings.base_path,
+        limits=_limits(settings),
+        origins=settings.cors_origins,
+    )
+
+
+def _admit(site: uploads.Site) -> ops.Admit:
+    def admit(request: Request[object, object, object]) -> None:  # type: ignore[type-var]  # only its headers matter
+        site.admit(Head(request.method, parse_headers(request.scope["headers"])))
+
+    return admit
+
+
+def _checks(settings: Settings, wired: Wired) -> dict[str, ops.Check]:
+    async def ledger() -> str | None:
+        try:
+            await wired.ledger.get("ready")
+        except LedgerDown as error:
+            log.warning("the ledger does not answer: %s", error)
+            return "the ledger does not answer"
+        return None
+
+    async def space() -> str | None:
+        free = await asyncio.to_thread(free_bytes, settings.spool)
+        return None if free >= settings.reserve else f"only {free} bytes are free; new uploads are refused"
+
+    return {"ledger": ledger, "space": space}
+
+
+@asynccontextmanager
+async def _wired(settings: Settings) -> AsyncIterator[Wired]:
+    async with AsyncExitStack() as stack:
+        ledger = await SqlLedger.open(settings.database)
+        stack.push_async_callback(ledger.close)
+        offload = Offload(settings.threads)
+        stack.callback(offload.close)
+        spool = DiskSpool(settings.spool, reserve=settings.reserve)
+        store = FilesystemStore(settings.store)
+        claims = LocalClaims(settings.takeover_timeout)
+        tally = Tally()
+        publisher = Publisher(
+            ledger=ledger, queue=ledger, spool=spool, store=store, claims=claims, offload=offload, tally=tally
+        )
+        sweeper = Sweeper(ledger=ledger, spool=spool, store=store, offload=offload, retain=settings.retain)
+        parts = Parts(
+            ledger=ledger,
+            spool=spool,
+            store=store,
+            claims=claims,
+            offload=offload,
+            intake=Intake(ledger, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds)),
+            publisher=publisher,
+            provider=best_provider(),
+            limits=_limits(settings),
+            tally=tally,
+        )
+        yield Wired(Engine(parts), publisher, sweeper, ledger, tally)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.max_length)
+
+
+def _run(work: Callable[[], Coroutine[None, None, Result]]) -> Result:
+    try:
+        return asyncio.run(work())
+    except TusplyrError as error:
+        raise StartFailed(str(error) or error.code) from error
+
+
+def _make_directories(settings: Settings) -> None:
+    try:
+        make_directory(settings.data_dir, 0o755)
+        make_directory(settings.spool, 0o700)
+        make_directory(settings.store, 0o755)
+        if not os.access(settings.spool, os.W_OK) or not os.access(settings.data_dir, os.W_OK):
+            raise PermissionError(f"no permission to write into {settings.data_dir}")
+    except OSError as error:
+        raise StartFailed(
+            f"The data directory {settings.data_dir} cannot be used: {error.strerror or error}."
+        ) from error
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory: one server at a time."""
+    try:
+        descriptor = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartFailed(f"The data directory {data_dir} cannot be used: {error.strerror}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StartFailed(f"Another server is running on {data_dir}; one at a time.") from error
+    else:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _migrate(settings: Settings) -> None:
+    """Bring the database to the head, in another process: Alembic is not needed afterwards."""
+    try:
+        if revisions.revision(settings.database) == revisions.head():
+            return
+    except LedgerDown as error:
+        raise StartFailed(str(error)) from error
+    command = [sys.executable, "-m", "tusplyr", "migrate", "--data-dir", str(settings.data_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    if done.returncode:
+        raise StartFailed((done.stderr.strip().splitlines() or ["The database could not be migrated."])[-1])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return server.listen(settings.host, settings.port)
+    except OSError as error:
+        raise StartFailed(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from error

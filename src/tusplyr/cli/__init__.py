@@ -1,0 +1,97 @@
+"""The commands of an operator.
+
+Owns what they are called, what they print and how they exit: 0, 1 when something is wrong, 2 when the
+command line or the settings are. Must not know how the work is done: each command is a few lines over
+`tusplyr.app` and `tusplyr.ledger`, imported only when it runs, so that `serve` carries nothing that it
+does not use. Invariant: an error is a clear line on stderr, never a traceback.
+"""
+
+import click
+
+from tusplyr import __version__
+from tusplyr.cli.options import Commands, need_ledger, with_settings
+from tusplyr.cli.uploads import uploads
+from tusplyr.cli.verify import verify
+from tusplyr.durable import make_directory
+from tusplyr.settings import EXPOSURE, TABLE, Settings
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name="tusplyr", message="%(prog)s %(version)s")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """A resumable upload server that loses nothing it has acknowledged.
+
+    Everything is kept under one directory, ./data unless --data-dir or TUSPLYR_DATA_DIR says otherwise:
+    tusplyr.db (what was acknowledged), spool/ (bytes of unfinished uploads), store/ (finished content).
+
+    Settings come from flags, then TUSPLYR_* variables (or TUSPLYR_*_FILE, naming a file that holds the
+    value), then tusplyr.toml in the working directory. "tusplyr serve --help" shows all of them.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@commands.command()
+@with_settings(*(setting.name for setting in TABLE), rules=(EXPOSURE,))
+def serve(settings: Settings) -> None:
+    """Run the server until SIGTERM or SIGINT.
+
+    Creates the data directory and brings its database to the newest revision first. Stops within 4 seconds:
+    uploads that are coming in are made durable, and clients continue from there after the next start.
+    """
+    from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
+
+    try:
+        app.serve(settings)
+    except app.StartFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+@commands.command()
+@with_settings("data_dir")
+def migrate(settings: Settings) -> None:
+    """Bring the database to the newest revision.
+
+    "tusplyr serve" does it by itself; this is for those who want to see it done before. Creates the
+    database when there is none, and changes nothing when it is up to date.
+    """
+    from tusplyr.ledger import migrate as ledger  # noqa: PLC0415 - only here is Alembic needed
+
+    make_directory(settings.data_dir, 0o700)
+    ledger.migrate(settings.database)
+    click.echo(f"{settings.database} is at the newest revision.")
+
+
+@commands.command()
+@with_settings("data_dir", "retain")
+def sweep(settings: Settings) -> None:
+    """Clean up once, as the server does on a timer.
+
+    Removes leftovers in the spool, and the rows of uploads that ended longer than RETAIN ago. Finished content in
+    store/ is never deleted.
+    """
+    from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
+
+    need_ledger(settings)
+    report = app.sweep(settings)
+    click.echo(
+        f"removed {report.discarded} spool files and {report.unfinished} unfinished copies, purged {report.purged} rows"
+    )
+
+
+@commands.command("settings-reference", hidden=True)
+def settings_reference() -> None:
+    """Print the reference of all settings, as kept in docs/settings.md."""
+    from tusplyr.settings.reference import reference  # noqa: PLC0415 - see above: imported when it runs
+
+    click.echo(reference(), nl=False)
+
+
+commands.add_command(uploads)
+commands.add_command(verify)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    commands(prog_name="tusplyr")

@@ -1,0 +1,133 @@
+"""The commands that look at uploads and end them.
+
+Owns how an upload is shown to a person (a table on a terminal, tabs elsewhere) and to a program (JSON).
+Must not know SQL or how an upload is ended. Invariant: what clients sent is never written to a terminal
+raw.
+"""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from tusplyr.cli.options import need_ledger, with_settings
+from tusplyr.core.model import Status, Upload
+from tusplyr.settings import Settings
+
+COLUMNS = ("id", "status", "offset", "length", "updated_at", "key")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def uploads(context: click.Context) -> None:
+    """List, show and terminate uploads."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@uploads.command("list")
+@click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads in this status.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
+@with_settings("data_dir")
+def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> None:
+    """List uploads, newest first.
+
+    receiving: bytes are still missing. received: all bytes are here, publishing is under way or failing (see
+    "show"). stored: published under its key. gone: terminated or lost. Sizes are bytes, times are UTC.
+    """
+    from tusplyr.ledger.listing import list_uploads  # noqa: PLC0415 - imported when it runs, see the package
+
+    need_ledger(settings)
+    rows = [
+        _facts(row) for row in list_uploads(settings.database, status=Status(status) if status else None, limit=limit)
+    ]
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))
+    elif sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        for row in rows:
+            click.echo("\t".join(_plain(row[column]) for column in COLUMNS))
+
+
+@uploads.command()
+@click.argument("upload_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@with_settings("data_dir")
+def show(settings: Settings, upload_id: str, as_json: bool) -> None:
+    """Show everything that is known of one upload."""
+    from tusplyr.ledger.listing import find  # noqa: PLC0415 - imported when it runs, see the package
+
+    need_ledger(settings)
+    upload = find(settings.database, upload_id)
+    if upload is None:
+        raise click.ClickException(f"There is no upload {_plain(upload_id)}.")
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_facts(upload))))
+        return
+    for name, value in _facts(upload).items():
+        click.echo(f"{name:<12}{_plain(value)}")
+
+
+@uploads.command()
+@click.argument("upload_ids", metavar="ID...", nargs=-1, required=True)
+@with_settings("data_dir")
+def terminate(settings: Settings, upload_ids: tuple[str, ...]) -> None:
+    """End uploads and free their bytes; what is already stored stays in the store.
+
+    Works while the server runs. Goes on after an ID that does not exist, and exits with 1 in the end.
+    """
+    from tusplyr import app  # noqa: PLC0415 - imported when it runs, see the package
+
+    need_ledger(settings)
+    missing = 0
+    for upload_id in upload_ids:
+        if app.terminate(settings, upload_id):
+            click.echo(f"{_plain(upload_id)} terminated")
+        else:
+            missing += 1
+            click.echo(f"Error: There is no upload {_plain(upload_id)}.", err=True)
+    if missing:
+        raise click.exceptions.Exit(1)
+
+
+def _facts(upload: Upload) -> dict[str, str | int | None]:
+    return {
+        "id": upload.id,
+        "status": upload.status.value,
+        "offset": upload.offset,
+        "length": upload.length,
+        "created_at": _utc(upload.created_at),
+        "updated_at": _utc(upload.updated_at),
+        "file_id": upload.file_id,
+        "sha256": upload.sha256,
+        "media_type": upload.media.media_type,
+        "key": upload.key,
+        "metadata": None if upload.metadata is None else upload.metadata.decode("latin-1"),
+        "attempts": upload.attempts,
+        "error": upload.error,
+        "reason": upload.reason and upload.reason.value,
+    }
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _plain(value: str | int | None) -> str:
+    if value is None:
+        return "-"
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in str(value))
+
+
+def _print_table(rows: list[dict[str, str | int | None]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - the server does not carry rich
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    table = Table(*COLUMNS, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(_plain(row[column])) for column in COLUMNS))
+    Console().print(table)

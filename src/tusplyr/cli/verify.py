@@ -1,0 +1,56 @@
+"""The command that reads every stored byte again.
+
+Owns how the check is shown: a bar on a terminal, a line for each object elsewhere. Must not know how
+objects are found or hashed. Invariant: every object that is wrong is named on stdout, and then the exit
+code is 1.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from tusplyr.cli.options import need_ledger, with_settings
+from tusplyr.settings import Settings
+
+if TYPE_CHECKING:
+    from tusplyr.app import Checked
+
+
+@click.command()
+@with_settings("data_dir")
+def verify(settings: Settings) -> None:
+    """Hash the whole store again and compare it with the ledger.
+
+    Reads every byte under store/ and changes nothing; the server may go on running. Names each object that
+    is missing, damaged or unknown, and exits with 1 if there is any.
+    """
+    from tusplyr import app  # noqa: PLC0415 - imported when it runs, see the package
+
+    need_ledger(settings)
+    on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    checks = app.verify(settings)
+    if on_terminal:
+        checks = _with_bar(checks, app.stored_bytes(settings))
+    count, wrong = 0, 0
+    for checked in checks:
+        count += 1
+        wrong += checked.problem is not None
+        if checked.problem is not None or not on_terminal:
+            click.echo(f"{checked.key}: {checked.problem or 'ok'}")
+    click.echo(f"{count} objects checked, {wrong} wrong", err=wrong > 0)
+    if wrong:
+        raise click.exceptions.Exit(1)
+
+
+def _with_bar(checks: Iterable["Checked"], total: int) -> Iterator["Checked"]:
+    from rich.console import Console  # noqa: PLC0415 - the server does not carry rich
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415 - see above
+
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("verify", total=total)
+        for checked in checks:
+            bar.advance(task, checked.length)
+            yield checked

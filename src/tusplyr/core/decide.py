@@ -1,0 +1,90 @@
+"""The rules: may this command happen to this upload?
+
+Owns every yes and no about lengths, offsets and statuses. Pure: whoever decides does not act.
+Must not know headers, replies or storage. Invariant: each function returns what the engine needs
+to act, or raises from `core.errors` before anything was read or written.
+"""
+
+from msgspec import Struct
+
+from tusplyr.core.commands import Append, Create
+from tusplyr.core.errors import Gone, NotFound, OffsetMismatch, TooLarge
+from tusplyr.core.model import Reason, Status, Upload
+
+
+class Limits(Struct, frozen=True):
+    """What an operator allows.
+
+    Attributes:
+        max_length: bytes of the longest upload; None for no limit.
+    """
+
+    max_length: int | None = None
+
+
+def present(upload: Upload | None) -> Upload:
+    """Return the upload if a client may still address it.
+
+    Raises:
+        NotFound: there is none, or it was terminated.
+        Gone: its bytes were lost.
+    """
+    if upload is None or upload.reason is Reason.TERMINATED:
+        raise NotFound
+    if upload.status is Status.GONE:
+        raise Gone
+    return upload
+
+
+def promise(length: int, limits: Limits) -> None:
+    """Allow or refuse the length of a new upload.
+
+    Raises:
+        TooLarge: it is more than the limit.
+    """
+    if limits.max_length is not None and length > limits.max_length:
+        raise TooLarge(f"An upload may have {limits.max_length} bytes at the most.")
+
+
+def create(command: Create, limits: Limits) -> None:
+    """Allow or refuse a new upload.
+
+    Raises:
+        TooLarge: it promises more than the limit, or its body is longer than its promise.
+    """
+    promise(command.length, limits)
+    if command.append:
+        _fits(0, command.body_length, command.length)
+
+
+def append(upload: Upload, command: Append) -> int:
+    """Return how many bytes the body may have; zero when the upload is complete.
+
+    Raises:
+        OffsetMismatch: the client is wrong about where the upload ends.
+        TooLarge: the body says that it is longer than what is missing.
+    """
+    if command.offset != upload.offset:
+        raise OffsetMismatch(upload.offset, command.offset)
+    _fits(upload.offset, command.body_length, upload.length)
+    return upload.length - upload.offset
+
+
+def admit(at: int, length: int) -> None:
+    """Allow or refuse a body that, as read so far, ends at `at`; for bodies that do not say how long they are.
+
+    Raises:
+        TooLarge: it passes the promised length.
+    """
+    if at > length:
+        raise TooLarge("The body is longer than what this upload has left; the source has changed or is not the same.")
+
+
+def settle(upload: Upload, offset: int) -> Status:
+    """Return the status of an upload whose durable offset is `offset`, the end of the body having been seen."""
+    return Status.RECEIVED if offset == upload.length else Status.RECEIVING
+
+
+def _fits(offset: int, body_length: int | None, length: int) -> None:
+    if body_length is not None and offset + body_length > length:
+        raise TooLarge(f"The body has {body_length} bytes; this upload has {length - offset} left.")

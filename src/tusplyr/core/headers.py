@@ -1,0 +1,106 @@
+"""The grammar of header values, and nothing about what they mean.
+
+Owns integers, metadata and content types as they stand on the wire. Must not know methods, statuses
+or uploads. Invariant: a value that is not exactly of the grammar raises `BadHeader`; nothing is
+guessed, trimmed into shape or taken from the first of two that differ.
+"""
+
+import binascii
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from tusplyr.core.errors import BadHeader, Refused
+from tusplyr.core.model import MAX_INTEGER
+
+Headers = dict[str, tuple[str, ...]]  # lower-case name -> every line of that name, in order, as latin-1 text
+
+MAX_METADATA = 8 * 1024  # bytes of all decoded keys and values together
+
+_DIGITS = re.compile(r"[0-9]+\Z")
+_BLANK = " \t"
+
+
+def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return header lines by lower-case name. Every line is kept: see `single`."""
+    headers: Headers = {}
+    for name, value in raw:
+        key = name.decode("latin-1")
+        headers[key] = (*headers.get(key, ()), value.decode("latin-1"))
+    return headers
+
+
+def single(headers: Headers, name: str) -> str | None:
+    """Return the one value of a header, None when it is absent.
+
+    Raises:
+        BadHeader: it was sent twice with different values; taking either would be a guess.
+    """
+    values = headers.get(name, ())
+    if len(set(values)) > 1:
+        raise BadHeader(f"{name} was sent more than once with different values.")
+    return values[0].strip(_BLANK) if values else None
+
+
+def parse_integer(name: str, text: str, beyond: type[Refused] = BadHeader) -> int:
+    """Return a non-negative integer written in ASCII digits alone.
+
+    Raises:
+        BadHeader: signs, blanks inside, underscores, other digits, nothing at all.
+        beyond: more than 63 bits; a length that large is well-formed but exceeds every limit (CR-09).
+    """
+    if not _DIGITS.match(text):
+        raise BadHeader(f"{name} must be a non-negative integer in decimal digits.")
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(MAX_INTEGER)) or (value := int(digits)) > MAX_INTEGER:
+        raise beyond(f"{name} exceeds every limit of this server.")
+    return value
+
+
+def parse_metadata(lines: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the pairs of ``Upload-Metadata`` (tus 1.0, Creation): key, blank, Base64; comma between.
+
+    Several lines count as one, joined with commas. Empty members and blanks around commas are allowed,
+    as is a key without a value.
+
+    Raises:
+        BadHeader: a repeated key, a value that is not canonical Base64, or more than
+            `MAX_METADATA` bytes of decoded keys and values.
+    """
+    pairs: dict[str, bytes] = {}
+    total = 0
+    for member in ",".join(lines).split(","):
+        if not member.strip(_BLANK):
+            continue
+        key, _, encoded = member.strip(_BLANK).partition(" ")
+        if key in pairs:
+            raise BadHeader(f"Upload-Metadata has the key {quote(key)} twice.")
+        pairs[key] = _decode(encoded)
+        total += len(key) + len(pairs[key])
+        if total > MAX_METADATA:
+            raise BadHeader(f"Upload-Metadata may hold {MAX_METADATA} bytes of decoded keys and values at the most.")
+    return pairs
+
+
+def _decode(encoded: str) -> bytes:
+    try:
+        return binascii.a2b_base64(encoded.encode("latin-1"), strict_mode=True)
+    except binascii.Error:
+        raise BadHeader("Upload-Metadata has a value that is not Base64 (standard alphabet, padded).") from None
+
+
+def repr_digest(sha256: str) -> str:
+    """Return a hex SHA-256 as the value of ``Repr-Digest`` (RFC 9530, section 3)."""
+    return f"sha-256=:{binascii.b2a_base64(bytes.fromhex(sha256), newline=False).decode()}:"
+
+
+def media_type(value: str | None) -> str:
+    """Return a content type in lower case without its parameters; empty when there is none."""
+    return (value or "").partition(";")[0].strip(_BLANK).lower()
+
+
+def content_disposition(name: str) -> str:
+    """Return an attachment disposition for a hostile file name (RFC 6266, RFC 8187)."""
+    base = name.replace("\\", "/").rpartition("/")[2] or "download"
+    plain = re.sub(r'[^ -~]|["\\%]', "_", base)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(base.encode('utf-8', 'replace'), safe='')}"

@@ -1,0 +1,108 @@
+"""The nouns: an upload, its status, what is known of its content.
+
+Owns the shape of the facts that every room shares. Must not know who stores them, who asks for
+them or what time it is. Invariant: every value here is frozen; a change is a new value that the
+ledger accepted.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+MAX_INTEGER = 2**63 - 1  # what a ledger column can hold; a length above it exceeds every limit
+
+
+class Status(StrEnum):
+    """Where an upload is on its one-way road. Only `core.lifecycle` says what may follow what."""
+
+    RECEIVING = "receiving"
+    RECEIVED = "received"
+    STORED = "stored"
+    GONE = "gone"
+
+
+class Reason(StrEnum):
+    """Why an upload is gone."""
+
+    TERMINATED = "terminated"
+    LOST = "lost"
+
+
+class Media(Struct, frozen=True):
+    """What the content is, decided once at creation from the file name and carried ever after.
+
+    Attributes:
+        folder: first part of the content key: ``audio``, ``images`` or ``files``.
+        extension: with its dot and in lower case (``.wav``), or empty.
+        media_type: what a download of the content is labelled with.
+    """
+
+    folder: str
+    extension: str
+    media_type: str
+
+    def key(self, file_id: str) -> str:
+        """Return the content key, e.g. ``audio/0123456789abcdef.wav``."""
+        return f"{self.folder}/{file_id}{self.extension}"
+
+
+class Upload(Struct, frozen=True, kw_only=True):
+    """One row of the ledger: everything that has been acknowledged about an upload.
+
+    Attributes:
+        id: 32 lower-case hex digits of randomness; says nothing.
+        status: see `Status`.
+        epoch: rises with every change of status; a change made under an older epoch is refused.
+        length: bytes promised.
+        offset: bytes durable and acknowledged; never decreases.
+        metadata: the client's description, byte for byte as it was sent; None when there was none.
+        media: see `Media`.
+        created_at: Unix seconds.
+        updated_at: Unix seconds of the last change.
+        digest: saved state of the running digest at `offset`; None means: read the spool again.
+        sha256: hex digest of the whole content, once all of it was received.
+        attempts: how often publishing has failed.
+        due_at: Unix seconds before which publishing is not tried again.
+        error: what the last failed attempt said, for the operator.
+        reason: why it is gone, when it is.
+    """
+
+    id: str
+    length: int
+    media: Media
+    created_at: float
+    updated_at: float
+    status: Status = Status.RECEIVING
+    epoch: int = 0
+    offset: int = 0
+    metadata: bytes | None = None
+    digest: bytes | None = None
+    sha256: str | None = None
+    attempts: int = 0
+    due_at: float = 0.0
+    error: str | None = None
+    reason: Reason | None = None
+
+    @property
+    def file_id(self) -> str | None:
+        """First 16 hex digits of the SHA-256 of the content; None until all of it was received."""
+        return self.sha256[:16] if self.sha256 else None
+
+    @property
+    def key(self) -> str | None:
+        """Where the content is or will be published; None until all of it was received."""
+        return self.media.key(self.file_id) if self.file_id else None
+
+
+class Content(Struct, frozen=True):
+    """A content that was published. Outlives the row of the upload that brought it.
+
+    Attributes:
+        key: where it is, e.g. ``audio/0123456789abcdef.wav``.
+        sha256: hex digest of all of it.
+        length: bytes.
+    """
+
+    key: str
+    sha256: str
+    length: int

@@ -1,0 +1,1 @@
+"""One pure file per protocol: how it spells commands and outcomes."""

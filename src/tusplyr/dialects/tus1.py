@@ -1,0 +1,196 @@
+"""tus 1.0: https://tus.io/protocols/resumable-upload, version 1.0.0 of 2016-03-25.
+
+Owns how tus spells everything: header names, media type, statuses, extensions. Must not know bodies,
+storage or any other protocol. Invariant: each function is pure, and nothing outside this file and
+`core.headers` names a header of tus.
+"""
+
+from tusplyr.core import decide
+from tusplyr.core.commands import Append, Appended, Create, Created, Found, Head, Outcome, Reply
+from tusplyr.core.decide import Limits
+from tusplyr.core.errors import (
+    BadHeader,
+    MethodNotAllowed,
+    OffsetMismatch,
+    Refused,
+    Stopped,
+    TooLarge,
+    TusplyrError,
+    Unavailable,
+    WrongType,
+    WrongVersion,
+)
+from tusplyr.core.headers import media_type, parse_integer, parse_metadata, repr_digest, single
+from tusplyr.core.media import media_of
+from tusplyr.core.model import Upload
+
+VERSION = "1.0.0"
+BODY_TYPE = "application/offset+octet-stream"
+EXTENSIONS = ("creation", "creation-with-upload", "termination")
+FILE_ID = "Tusplyr-File-Id"
+HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
+
+REQUEST_HEADERS = (
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Offset",
+    "Upload-Metadata",
+    "Upload-Defer-Length",
+    "Upload-Concat",
+    "Upload-Checksum",
+)
+RESPONSE_HEADERS = (
+    "Location",
+    "Upload-Offset",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Defer-Length",
+    "Upload-Concat",
+    "Upload-Expires",
+    "Tus-Version",
+    "Tus-Resumable",
+    "Tus-Max-Size",
+    "Tus-Extension",
+    "Tus-Checksum-Algorithm",
+    FILE_ID,
+)
+
+_TOLERANT = frozenset({"HEAD", "GET"})  # browsers and monitors do not speak tus
+_NOT_BUILT = {  # an extension that is not advertised is refused, never half done
+    "upload-defer-length": "Upload-Defer-Length: this server does not offer creation-defer-length.",
+    "upload-concat": "Upload-Concat: this server does not offer concatenation.",
+    "upload-checksum": "Upload-Checksum: this server does not offer checksum.",
+}
+
+
+def speaks(head: Head) -> bool:
+    """Return whether the client says that it speaks tus."""
+    return "tus-resumable" in head.headers
+
+
+def check_version(head: Head) -> None:
+    """Refuse a client of another version (C-06, C-08, D-01, D-02).
+
+    Raises:
+        WrongVersion: another version, or none where one is needed.
+        BadHeader: two different versions.
+    """
+    version = single(head.headers, "tus-resumable")
+    if version != VERSION and not (version is None and head.method in _TOLERANT):
+        raise WrongVersion(f"This server speaks tus {VERSION}; say so with Tus-Resumable: {VERSION}.")
+
+
+def read_create(head: Head, limits: Limits) -> Create:
+    """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9."""
+    _refuse_unbuilt(head, "upload-concat", "upload-defer-length")
+    length = _integer(head, "Upload-Length", TooLarge)
+    decide.promise(length, limits)
+    lines = head.headers.get("upload-metadata", ())
+    pairs = parse_metadata(lines)
+    raw = ",".join(lines)
+    _refuse_unbuilt(head, "upload-checksum")
+    return Create(
+        length=length,
+        metadata=raw.encode("latin-1") if pairs else None,
+        media=media_of((pairs.get("filename") or pairs.get("name") or b"").decode("utf-8", "replace")),
+        append=_is_body(head),
+        body_length=body_length(head),
+    )
+
+
+def read_append(head: Head, upload: Upload) -> Append:
+    """Make a command from a PATCH of an upload that is there. Raises what the head deserves."""
+    if not _is_body(head):
+        raise WrongType(f"The body of a PATCH must be labelled Content-Type: {BODY_TYPE}.")
+    offset = _integer(head, "Upload-Offset")
+    _refuse_unbuilt(head, "upload-checksum")
+    if "upload-length" in head.headers and _integer(head, "Upload-Length") != upload.length:
+        raise BadHeader(f"Upload-Length: this upload was promised {upload.length} bytes, and that does not change.")
+    return Append(offset=offset, body_length=body_length(head))
+
+
+def body_length(head: Head) -> int | None:
+    """Return the bytes the body says it has: 0 without a body, None when it is chunked."""
+    if "transfer-encoding" in head.headers:
+        return None
+    length = single(head.headers, "content-length")
+    return parse_integer("Content-Length", length, TooLarge) if length is not None else 0
+
+
+def write(outcome: Outcome, address: str) -> Reply:
+    """Make a reply from an outcome; `address` is the URL of the upload."""
+    match outcome:
+        case Created(upload):
+            headers = (("Location", address), ("Upload-Offset", str(upload.offset)), *_content(upload))
+            return Reply(201, headers)
+        case Appended(upload):
+            return Reply(204, (("Upload-Offset", str(upload.offset)), *_content(upload)))
+        case Found(upload):
+            return Reply(200, _description(upload))
+        case _:
+            return Reply(204)
+
+
+def write_discovery(limits: Limits) -> Reply:
+    """Answer OPTIONS (C-50): what this server speaks and offers."""
+    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", ",".join(EXTENSIONS)), *_max_size(limits)))
+
+
+def refuse(error: TusplyrError, method: str, limits: Limits) -> Reply:
+    """Make a reply from an error. HEAD is never answered with a 5xx: clients would start again from byte 0."""
+    status, headers = error.status, _facts(error, limits)
+    if method == "HEAD" and status >= 500:  # noqa: PLR2004 - the class of server errors
+        status, headers = 423, (("Retry-After", "1"),)
+    # What is ours alone (Broken) is told in fixed words; its cause is in the log.
+    told = isinstance(error, (Refused, Stopped, Unavailable))
+    body = str(error) if told else "The server could not do this now; what was acknowledged is kept. Try again."
+    return Reply(status, headers, "" if method == "HEAD" else body, close=isinstance(error, Stopped))
+
+
+def _facts(error: TusplyrError, limits: Limits) -> tuple[tuple[str, str], ...]:
+    match error:
+        case WrongVersion():
+            return (("Tus-Version", VERSION),)
+        case OffsetMismatch(expected=expected):
+            return (("Upload-Offset", str(expected)),)
+        case TooLarge():
+            return _max_size(limits)
+        case MethodNotAllowed(allow=allow):
+            return (("Allow", ", ".join(allow)),)
+        case _:
+            seconds = getattr(error, "retry_after", None)
+            return (("Retry-After", str(seconds)),) if seconds else ()
+
+
+def _description(upload: Upload) -> tuple[tuple[str, str], ...]:
+    headers = (("Upload-Offset", str(upload.offset)), ("Upload-Length", str(upload.length)), *_content(upload))
+    if upload.metadata is None:
+        return headers
+    return (*headers, ("Upload-Metadata", upload.metadata.decode("latin-1")))
+
+
+def _content(upload: Upload) -> tuple[tuple[str, str], ...]:
+    if upload.sha256 is None or upload.file_id is None:
+        return ()
+    return (("Repr-Digest", repr_digest(upload.sha256)), (FILE_ID, upload.file_id))
+
+
+def _max_size(limits: Limits) -> tuple[tuple[str, str], ...]:
+    return () if limits.max_length is None else (("Tus-Max-Size", str(limits.max_length)),)
+
+
+def _integer(head: Head, name: str, beyond: type[Refused] = BadHeader) -> int:
+    value = single(head.headers, name.lower())
+    if value is None:
+        raise BadHeader(f"{name} is missing; it must be a non-negative integer.")
+    return parse_integer(name, value, beyond)
+
+
+def _is_body(head: Head) -> bool:
+    return media_type(single(head.headers, "content-type")) == BODY_TYPE
+
+
+def _refuse_unbuilt(head: Head, *names: str) -> None:
+    for name in names:
+        if name in head.headers:
+            raise BadHeader(_NOT_BUILT[name])

@@ -1,0 +1,195 @@
+"""Carrying out commands: one method each.
+
+Owns the order of steps of every command. Must not know a protocol, a framework or an adapter. Invariant:
+a request is refused by what its head and the row decide before any running one is disturbed, and the row
+is read again once the upload is held.
+"""
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from tusplyr.core import decide
+from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
+from tusplyr.core.decide import Limits
+from tusplyr.core.digest import Provider
+from tusplyr.core.errors import BytesLost, Gone, NotReady, Stopped, TooLarge
+from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.engine.intake import Intake
+from tusplyr.engine.offload import Offload, Result, joined
+from tusplyr.engine.publish import Publisher
+from tusplyr.engine.sink import Sink
+from tusplyr.engine.tally import Tally
+from tusplyr.ports import Body, Claims, Ledger, Spool, Store
+
+log = logging.getLogger(__name__)
+
+Read = Callable[[Upload], Append]
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What the engine is made of."""
+
+    ledger: Ledger
+    spool: Spool
+    store: Store
+    claims: Claims
+    offload: Offload
+    intake: Intake
+    publisher: Publisher
+    provider: Provider
+    limits: Limits
+    tally: Tally
+
+
+class Engine:
+    """See the module."""
+
+    def __init__(self, parts: Parts, clock: Callable[[], float] = time.time) -> None:
+        self._ledger, self._spool, self._store = parts.ledger, parts.spool, parts.store
+        self._claims, self._offload = parts.claims, parts.offload
+        self._intake, self._publisher = parts.intake, parts.publisher
+        self._provider = parts.provider
+        self._clock = clock
+        self._tally = parts.tally
+        self.limits = parts.limits
+
+    async def create(self, command: Create, body: Body) -> Created:
+        """Make an upload, and append the body when the command says so.
+
+        Raises:
+            TooLarge: nothing was created.
+            Cut, Stopped: the body ended early; the upload exists with what arrived.
+            NoSpace, SpoolDown, LedgerDown: see `ports`.
+        """
+        decide.create(command, self.limits)
+        upload = self._new(command)
+        await self._offload.run(self._spool.create, upload.id)
+        await self._ledger.create(upload)
+        self._tally.created += 1
+        if upload.status is Status.RECEIVED:
+            return Created(await self._publisher.publish(upload))
+        if not command.append:
+            return Created(upload)
+        async with self._claims.hold(upload.id, body.stop):
+            try:
+                return Created(await self._receive(upload, body))
+            except TooLarge:
+                await self._terminate(upload)  # nobody was told its address
+                raise
+
+    async def append(self, upload_id: str, read: Read, body: Body) -> Appended:
+        """Append a body at the durable offset.
+
+        Args:
+            upload_id: hostile text is fine.
+            read: makes the command from the request, given the row; raises what the head deserves.
+            body: not touched before everything that can refuse it has been asked.
+
+        Raises:
+            NotFound, Gone, OffsetMismatch, TooLarge, or what `read` raises: nothing of the body was read.
+            Busy: the holder did not let go in time.
+            Cut, Stopped, TooLarge, NoSpace, Broken: see `Intake.receive`.
+        """
+        if self._claims.held(upload_id):
+            read(decide.present(await self._ledger.get(upload_id)))  # refused before anybody is disturbed
+        async with self._claims.hold(upload_id, body.stop):
+            upload = decide.present(await self._ledger.get(upload_id))
+            decide.append(upload, read(upload))
+            return Appended(await self._receive(upload, body))
+
+    async def query(self, upload_id: str, *, interrupts: bool) -> Found:
+        """Return the durable state, which the next append may rely on when the query `interrupts` a running one.
+
+        Raises:
+            NotFound, Gone: there is nothing to continue.
+            Busy: the holder did not let go in time.
+        """
+        upload = decide.present(await self._ledger.get(upload_id))
+        if interrupts and upload.status is Status.RECEIVING and self._claims.held(upload_id):
+            async with self._claims.hold(upload_id, _ignore):
+                upload = decide.present(await self._ledger.get(upload_id))
+        return Found(upload)
+
+    async def terminate(self, upload_id: str) -> Terminated:
+        """End an upload, finished or not, and free its staged bytes. What was published stays.
+
+        Raises:
+            NotFound, Gone: there is nothing to end.
+            Busy: the holder did not let go in time.
+        """
+        if self._claims.held(upload_id):
+            decide.present(await self._ledger.get(upload_id))
+        async with self._claims.hold(upload_id, _ignore):
+            await self._terminate(decide.present(await self._ledger.get(upload_id)))
+        return Terminated()
+
+    async def content(self, upload_id: str) -> tuple[Upload, BinaryIO]:
+        """Open the stored content of an upload; the caller closes it.
+
+        Raises:
+            NotReady: it is not stored yet.
+            NotFound, Gone: there is no such upload, or its object is not in the store any more.
+        """
+        upload = decide.present(await self._ledger.get(upload_id))
+        if upload.status is not Status.STORED or upload.key is None:
+            raise NotReady
+        file = await self._offload.run(self._store.open, upload.key)
+        if file is None:
+            log.error("upload %s is stored, but %s is not in the store", upload.id, upload.key)
+            raise Gone
+        return upload, file
+
+    def stop(self, why: Stopped) -> None:
+        """Ask every running append to make its checkpoint and end; from now on new ones end at once."""
+        self._claims.stop_all(why)
+
+    async def run_blocking(self, function: Callable[..., Result], *args: object) -> Result:
+        """Run a blocking read of what `content` returned in a worker thread."""
+        return await self._offload.run(function, *args)
+
+    async def _receive(self, upload: Upload, body: Body) -> Upload:
+        log.info("upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
+        sink = Sink(self._spool, self._provider, upload)
+        self._tally.appending += 1
+        try:
+            row = await self._intake.receive(upload, body, sink)
+        except BytesLost as error:
+            log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
+            await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
+            self._tally.lost += 1
+            raise Gone from error
+        finally:
+            if sink.opened:
+                await joined(self._offload.run(sink.close))  # before the claim is released, and before publishing
+            self._tally.appending -= 1
+            self._tally.bytes += sink.synced - upload.offset
+        return await self._publisher.publish(row) if row.status is Status.RECEIVED else row
+
+    async def _terminate(self, upload: Upload) -> None:
+        await self._ledger.move(upload, Status.GONE, reason=Reason.TERMINATED)
+        self._tally.terminated += 1
+        await self._offload.run(self._spool.discard, upload.id)
+
+    def _new(self, command: Create) -> Upload:
+        now = self._clock()
+        return Upload(
+            id=secrets.token_hex(16),
+            length=command.length,
+            media=command.media,
+            metadata=command.metadata,
+            created_at=now,
+            updated_at=now,
+            # An empty upload is complete from the start: no append will come to say so.
+            status=Status.RECEIVING if command.length else Status.RECEIVED,
+            sha256=None if command.length else hashlib.sha256().hexdigest(),
+        )
+
+
+def _ignore(_: Stopped) -> None:
+    """Stop nothing: a query or a termination is short."""

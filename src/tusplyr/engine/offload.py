@@ -1,0 +1,48 @@
+"""The one way from the event loop to blocking code.
+
+Owns the worker threads and the rule that a hop which has begun is always joined. Must not know what is
+run. Invariant: when `run` returns or raises, no thread is still using what it was given, even if the
+caller was cancelled meanwhile; so buffers and digests can be touched again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+class Offload:
+    """A bounded pool of worker threads.
+
+    Args:
+        threads: how many; also how many blocking calls can be under way at once.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tusplyr-disk")
+
+    async def run(self, function: Callable[..., Result], *args: object) -> Result:
+        """Run a blocking function in a worker thread and return its result. Joins under cancellation."""
+        return await joined(asyncio.get_running_loop().run_in_executor(self._executor, function, *args))
+
+    def close(self) -> None:
+        """End the threads, after what they are running."""
+        self._executor.shutdown()
+
+
+async def joined(awaitable: Awaitable[Result]) -> Result:
+    """Await to the end, whatever happens to the caller; a cancellation is let through afterwards."""
+    future = asyncio.ensure_future(awaitable)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError as cancelled:
+        while not future.done():
+            try:
+                await asyncio.wait({future})
+            except asyncio.CancelledError:
+                continue
+        if not future.cancelled():
+            future.exception()  # retrieved: the caller hears of the cancellation alone
+        raise cancelled from None

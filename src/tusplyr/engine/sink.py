@@ -1,0 +1,95 @@
+"""Where the bytes of one append go: the spool file and the running digest, fed together.
+
+Owns one writer and one digest, and opens them when the first bytes are there. Must not know requests or
+rows. Runs in worker threads, one at a time. Invariant: `at` counts exactly the bytes that were both
+written and hashed, and `synced` those of them that are durable.
+"""
+
+from tusplyr.core.digest import Provider, RunningDigest, StateMismatch
+from tusplyr.core.errors import SpoolDown
+from tusplyr.core.model import Upload
+from tusplyr.ports import Spool, Writer
+
+REREAD = 1024 * 1024  # bytes per read when a saved digest cannot be used
+
+
+class Sink:
+    """Takes the bytes of one append behind the acknowledged offset of an upload."""
+
+    def __init__(self, spool: Spool, provider: Provider, upload: Upload) -> None:
+        self._spool = spool
+        self._provider = provider
+        self._upload = upload
+        self._writer: Writer | None = None
+        self._digest: RunningDigest | None = None
+        self._failed = False
+        self.at = self.synced = upload.offset
+
+    @property
+    def opened(self) -> bool:
+        """There is a file to close."""
+        return self._writer is not None
+
+    def open(self) -> None:
+        """Cut off the unacknowledged tail and bring the digest to the offset. Idempotent; raises as `Spool.open`."""
+        if self._writer is None:
+            self._writer = self._spool.open(self._upload.id, self.at)
+        if self._digest is None:
+            self._digest = self._restore()
+
+    def write(self, view: memoryview, last: bool) -> None:
+        """Write and hash a view; with `last`, sync and close as well, which saves two hops. Raises as `Writer`."""
+        self.open()
+        assert self._writer is not None and self._digest is not None  # noqa: S101, PT018 - open() has just set both
+        self._writer.write(view)
+        self._digest.update(view)
+        self.at += view.nbytes
+        if last:
+            self.sync()
+            self.close()
+
+    def sync(self) -> None:
+        """Make everything written durable. Raises as `Writer.sync`, and for good: see below."""
+        if self.at == self.synced:
+            return
+        if self._failed or self._writer is None:
+            # After a failed sync the kernel may call the pages clean, so a second one would report a success that is none.
+            raise SpoolDown(f"spool file of {self._upload.id} could not be synced")
+        self._failed = True
+        self._writer.sync()
+        self._failed = False
+        self.synced = self.at
+
+    def state(self) -> bytes | None:
+        """Return the saved state of the digest at `at`, None when it was never needed."""
+        return self._digest.save() if self._digest else self._upload.digest
+
+    def sha256(self) -> str:
+        """Return the hex digest of everything up to `at`. May read the spool."""
+        if self._digest is None:
+            self._digest = self._restore()
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _restore(self) -> RunningDigest:
+        if not self.at:
+            return self._provider.new()
+        if self._upload.digest is not None:
+            try:
+                return self._provider.restore(self._upload.digest, self.at)
+            except StateMismatch:
+                pass  # another provider or version, or not of this offset: the bytes themselves are here
+        return self._reread()
+
+    def _reread(self) -> RunningDigest:
+        digest = self._provider.new()
+        buffer = memoryview(bytearray(REREAD))
+        with self._spool.read(self._upload.id) as file:
+            while (left := self.at - digest.count) and (count := file.readinto(buffer[:left])):  # type: ignore[attr-defined]  # raw files and BytesIO have it
+                digest.update(buffer[:count])
+        return digest

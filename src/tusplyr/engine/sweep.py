@@ -1,0 +1,88 @@
+"""Clearing up after crashes and after time.
+
+Owns what is removed and when. Must not know directories or SQL. Invariants: nothing that an upload still
+needs is removed; nothing in the store is ever removed but copies that were never published.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from tusplyr.core.model import Status
+from tusplyr.engine.offload import Offload
+from tusplyr.ports import Ledger, Spool, Store
+
+log = logging.getLogger(__name__)
+
+GRACE = 3600.0  # seconds that a spool file or copy without a row is left alone: its request may be under way
+NEEDED = frozenset({Status.RECEIVING, Status.RECEIVED})
+
+
+class SweepReport(Struct, frozen=True):
+    """What one sweep did.
+
+    Attributes:
+        discarded: spool files that no upload needed any more.
+        unfinished: copies into the store that never became an object.
+        purged: rows of uploads that ended longer ago than they are retained.
+    """
+
+    discarded: int
+    unfinished: int
+    purged: int
+
+
+class Sweeper:
+    """Removes leftovers.
+
+    Args:
+        retain: seconds that rows of finished uploads answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        spool: Spool,
+        store: Store,
+        offload: Offload,
+        retain: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._spool = spool
+        self._store = store
+        self._offload = offload
+        self._retain = retain
+        self._clock = clock
+
+    async def sweep(self, grace: float = GRACE) -> SweepReport:
+        """Sweep once. Safe beside a running server with the grace that is the default; raises as the ports do.
+
+        Args:
+            grace: seconds that a file without a row is left alone; zero where no server can be running.
+        """
+        now = self._clock()
+        discarded = 0
+        for upload_id, written_at in await self._offload.run(lambda: list(self._spool.files())):
+            upload = await self._ledger.get(upload_id)
+            if upload.status not in NEEDED if upload else written_at <= now - grace:
+                await self._offload.run(self._spool.discard, upload_id)
+                discarded += 1
+        unfinished = await self._offload.run(self._store.sweep, now - grace)
+        return SweepReport(discarded, unfinished, await self._ledger.purge(now - self._retain))
+
+    async def run(self, interval: float) -> None:
+        """Sweep every `interval` seconds until cancelled; at once and without grace when the server starts."""
+        grace = 0.0
+        while True:
+            try:
+                report, grace = await self.sweep(grace), GRACE
+                if any((report.discarded, report.unfinished, report.purged)):
+                    log.info("swept: %s", report)
+            except Exception:  # one of the two loops: nothing may end it
+                log.exception("sweeping failed; trying again in %g s", interval)
+            await asyncio.sleep(interval)

@@ -1,0 +1,20 @@
+"""What has happened since the server started, in numbers.
+
+Owns plain counters that the engine adds to. Must not know who reads them (`web.ops` does, for Prometheus).
+Invariant: a counter costs an addition, so that nothing on the hot path has to ask what it may count.
+"""
+
+
+class Tally:
+    """Counters; `appending` is a gauge. `bytes` counts durable bytes of appends."""
+
+    __slots__ = ("appending", "bytes", "created", "lost", "postponed", "stored", "terminated")
+
+    def __init__(self) -> None:
+        self.appending = 0
+        self.bytes = 0
+        self.created = 0
+        self.lost = 0
+        self.postponed = 0
+        self.stored = 0
+        self.terminated = 0

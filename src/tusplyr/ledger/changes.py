@@ -1,0 +1,46 @@
+"""What each change of an upload sets, and which changes cannot be asked for.
+
+Owns the new values of a change, for every adapter alike. Must not know where rows are kept or what
+time it is. Invariant: only what is returned here changes in a row, so a caller whose upload is a
+little old (another offset) never writes old values back. A change that no correct caller asks for
+is a `ValueError`, raised before anything is written.
+"""
+
+from typing import Any
+
+from tusplyr.core import lifecycle
+from tusplyr.core.model import Reason, Status, Upload
+
+Changes = dict[str, Any]
+
+LONGEST_ERROR = 1000  # characters of a failure that are kept for the operator
+
+
+def checkpointed(upload: Upload, offset: int, digest: bytes | None, sha256: str | None, now: float) -> Changes:
+    """Return what a checkpoint sets; with `sha256`, the move to `received` too."""
+    if upload.status is not Status.RECEIVING:
+        raise ValueError(f"an upload that is {upload.status} takes no checkpoint")
+    if not upload.offset <= offset <= upload.length:
+        raise ValueError(f"a checkpoint at {offset} is outside {upload.offset} to {upload.length}")
+    progress = {"offset": offset, "digest": digest, "updated_at": now}
+    if sha256 is None:
+        return progress
+    if offset != upload.length:
+        raise ValueError(f"an upload of {upload.length} bytes is not complete at {offset}")
+    return progress | {"sha256": sha256, "status": Status.RECEIVED, "epoch": upload.epoch + 1, "due_at": now}
+
+
+def moved(upload: Upload, status: Status, reason: Reason | None, now: float) -> Changes:
+    """Return what a change of status sets."""
+    if upload.status not in lifecycle.sources(status, reason):
+        raise ValueError(f"an upload that is {upload.status} does not become {status} ({reason})")
+    return {"status": status, "epoch": upload.epoch + 1, "reason": reason, "updated_at": now}
+
+
+def postponed(upload: Upload, due_at: float, error: str, now: float) -> Changes:
+    """Return what a failed attempt to publish sets."""
+    if upload.status is not Status.RECEIVED:
+        raise ValueError(f"an upload that is {upload.status} is not waiting to be published")
+    # Undecodable bytes of a file name, which an error may quote, cannot be written to a text column.
+    text = error[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode().replace("\0", "")
+    return {"attempts": upload.attempts + 1, "due_at": due_at, "error": text, "updated_at": now}

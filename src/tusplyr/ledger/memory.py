@@ -1,0 +1,93 @@
+"""The ledger in memory, for tests: the same contract over two dictionaries.
+
+Must not know SQL. Invariant: a change looks at the stored row and replaces it without an await in
+between, so changes happen one after the other.
+"""
+
+import time
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from tusplyr.core.errors import Conflict, Superseded
+from tusplyr.core.model import Content, Reason, Status, Upload
+from tusplyr.ledger.changes import Changes, checkpointed, moved, postponed
+
+
+class MemoryLedger:
+    """`Ledger` and `Queue` over dictionaries. Forgets everything with the process.
+
+    Args:
+        clock: returns Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._rows: dict[str, Upload] = {}
+        self._contents: dict[str, Content] = {}
+
+    async def create(self, upload: Upload) -> None:
+        """See `Ledger.create`."""
+        if upload.id in self._rows:
+            raise Superseded
+        self._rows[upload.id] = upload
+
+    async def get(self, upload_id: str) -> Upload | None:
+        """See `Ledger.get`."""
+        return self._rows.get(upload_id)
+
+    async def checkpoint(self, upload: Upload, offset: int, digest: bytes | None, sha256: str | None = None) -> Upload:
+        """See `Ledger.checkpoint`."""
+        changes = checkpointed(upload, offset, digest, sha256, self._clock())
+        row = self._unchanged(upload)
+        if row.offset != upload.offset:
+            raise Superseded
+        return self._apply(upload, row, changes)
+
+    async def move(
+        self, upload: Upload, status: Status, *, reason: Reason | None = None, content: Content | None = None
+    ) -> Upload:
+        """See `Ledger.move`."""
+        changes = moved(upload, status, reason, self._clock())
+        row = self._unchanged(upload)
+        if content is not None:
+            known = self._contents.get(content.key, content)
+            if known.sha256 != content.sha256:
+                raise Conflict("Other content is stored under the same key.")
+            self._contents[content.key] = known
+        return self._apply(upload, row, changes)
+
+    async def content(self, key: str) -> Content | None:
+        """See `Ledger.content`."""
+        return self._contents.get(key)
+
+    async def purge(self, before: float) -> int:
+        """See `Ledger.purge`."""
+        ended = (Status.STORED, Status.GONE)
+        old = [row.id for row in self._rows.values() if row.status in ended and row.updated_at < before]
+        for upload_id in old:
+            del self._rows[upload_id]
+        return len(old)
+
+    async def postpone(self, upload: Upload, due_at: float, error: str) -> Upload:
+        """See `Queue.postpone`."""
+        changes = postponed(upload, due_at, error, self._clock())
+        row = self._unchanged(upload)
+        if row.attempts != upload.attempts:
+            raise Superseded
+        return self._apply(upload, row, changes)
+
+    async def due(self, now: float, limit: int) -> list[Upload]:
+        """See `Queue.due`."""
+        waiting = [row for row in self._rows.values() if row.status is Status.RECEIVED and row.due_at <= now]
+        return sorted(waiting, key=lambda row: row.due_at)[:limit]
+
+    def _unchanged(self, upload: Upload) -> Upload:
+        row = self._rows.get(upload.id)
+        if row is None or (row.epoch, row.status) != (upload.epoch, upload.status):
+            raise Superseded
+        return row
+
+    def _apply(self, upload: Upload, row: Upload, changes: Changes) -> Upload:
+        self._rows[upload.id] = replace(row, **changes)
+        return replace(upload, **changes)

@@ -1,0 +1,100 @@
+"""Every statement of the ledger, as SQLAlchemy Core, compiled once to the SQL text of one dialect.
+
+Owns what is asked of the tables and under which conditions. Must not know drivers, connections or
+transactions. Invariant: each change of an upload names the id, the epoch and the value that it
+replaces (``was_…``), so a row that somebody else changed is not touched.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Select, bindparam, delete, exists, insert, literal_column, select, text, update
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql import ClauseElement
+
+from tusplyr.ledger.tables import DUE, ENDED, contents, uploads
+
+
+class Statements(Struct, frozen=True, kw_only=True):
+    """SQL texts with named parameters: ``was_x`` is the condition on a column, ``new_x`` its new value.
+
+    Attributes:
+        create: add a row of `uploads`; parameters are the columns.
+        get: one upload by ``id``.
+        checkpoint: move the offset.
+        complete: move the offset to the end and the status with it.
+        move: change the status.
+        postpone: record a failed attempt.
+        due: uploads to publish, due before ``now``, at most ``limit``.
+        purge: delete ``limit`` rows that ended and were last changed before ``before``.
+        remember: add a row of `contents` unless its key is there.
+        confirm: touches the row of `contents` with this key and this ``sha256``, and no other.
+        content: what is published under ``key``.
+    """
+
+    create: str
+    get: str
+    checkpoint: str
+    complete: str
+    move: str
+    postpone: str
+    due: str
+    purge: str
+    remember: str
+    confirm: str
+    content: str
+
+
+def compile_for(dialect: Dialect) -> Statements:
+    """Return the statements in the SQL of a dialect whose parameter style is ``named``."""
+
+    def sql(statement: ClauseElement) -> str:
+        return str(statement.compile(dialect=dialect))
+
+    return Statements(
+        create=sql(insert(uploads)),
+        get=sql(select(uploads).where(uploads.c.id == bindparam("id"))),
+        checkpoint=sql(_change(("offset",), ("offset", "digest", "updated_at"))),
+        complete=sql(
+            _change(("offset",), ("offset", "digest", "sha256", "status", "epoch", "due_at", "updated_at")),
+        ),
+        move=sql(_change((), ("status", "epoch", "reason", "updated_at"))),
+        postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "updated_at"))),
+        due=sql(_due()),
+        purge=sql(_purge()),
+        remember=sql(_remember()),
+        confirm=sql(
+            update(contents)
+            .where(contents.c.key == bindparam("was_key"), contents.c.sha256 == bindparam("was_sha256"))
+            .values(stored_at=contents.c.stored_at)
+        ),
+        content=sql(
+            select(contents.c.key, contents.c.sha256, contents.c.length).where(contents.c.key == bindparam("key"))
+        ),
+    )
+
+
+def _change(conditions: tuple[str, ...], changed: tuple[str, ...]) -> ClauseElement:
+    was = [uploads.c[name] == bindparam(f"was_{name}") for name in ("id", "epoch", "status", *conditions)]
+    return update(uploads).where(*was).values({name: bindparam(f"new_{name}") for name in changed})
+
+
+def _due() -> ClauseElement:
+    waiting = select(uploads).where(text(DUE), uploads.c.due_at <= bindparam("now"))
+    return _first(waiting.order_by(uploads.c.due_at))
+
+
+def _purge() -> ClauseElement:
+    ended = select(uploads.c.id).where(text(ENDED), uploads.c.updated_at < bindparam("before"))
+    return delete(uploads).where(uploads.c.id.in_(_first(ended)))
+
+
+def _first(query: Select[Any]) -> Select[Any]:
+    # SQLAlchemy adds an OFFSET of its own to every LIMIT for SQLite, as a parameter unless it is told.
+    return query.limit(bindparam("limit")).offset(literal_column("0"))
+
+
+def _remember() -> ClauseElement:
+    new = select(*(bindparam(name, type_=contents.c[name].type) for name in contents.c.keys()))  # noqa: SIM118 - not a dict: iterating gives columns
+    known = exists().where(contents.c.key == bindparam("key"))
+    return insert(contents).from_select(list(contents.c.keys()), new.where(~known))

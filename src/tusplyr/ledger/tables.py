@@ -1,0 +1,77 @@
+"""The tables, and how an upload becomes a row and a row an upload.
+
+Owns the names and types of the columns. Must not know who writes them, when, or over which driver;
+`migrations/` is the only way they change. Invariant: what `upload_of` makes of a stored row equals
+what `row_of` was given, field by field.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+
+from tusplyr.core.model import Media, Reason, Status, Upload
+
+# Spelled out in the statements too: a database uses an index of some rows only for the same words.
+DUE = "status = 'received'"
+ENDED = "status IN ('stored', 'gone')"
+
+metadata = MetaData()
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("metadata", LargeBinary),
+    Column("folder", String(16), nullable=False),
+    Column("extension", String(16), nullable=False),
+    Column("media_type", String(127), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("digest", LargeBinary),
+    Column("sha256", String(64)),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("error", Text),
+    Column("reason", String(16)),
+    # Of some rows only, so that a checkpoint, the most frequent change, touches neither.
+    Index("uploads_due", "due_at", sqlite_where=text(DUE), postgresql_where=text(DUE)),
+    Index("uploads_ended", "updated_at", sqlite_where=text(ENDED), postgresql_where=text(ENDED)),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("stored_at", Double, nullable=False),
+)
+
+COLUMNS = tuple(column.name for column in uploads.columns)
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with each enumeration as the string that a column holds."""
+    return {name: value.value if isinstance(value, (Status, Reason)) else value for name, value in values.items()}
+
+
+def row_of(upload: Upload) -> dict[str, Any]:
+    """Return the values of a row by column name."""
+    values = msgspec.structs.asdict(upload)
+    media: Media = values.pop("media")
+    return plain(values | msgspec.structs.asdict(media))
+
+
+def upload_of(row: Sequence[Any]) -> Upload:
+    """Return the upload in a row that has the columns of `uploads` in their order."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    media = Media(values.pop("folder"), values.pop("extension"), values.pop("media_type"))
+    status = Status(values.pop("status"))
+    reason = values.pop("reason")
+    return Upload(media=media, status=status, reason=Reason(reason) if reason else None, **values)

@@ -1,0 +1,170 @@
+"""The contracts between the engine and the world.
+
+Owns the protocols that adapters fulfil; their docstrings are what the contract suites test. Must not
+know any implementation. Invariant: colour belongs to the port, not to the method: `Ledger`, `Body`
+and `Claims` are async; `Spool`, `Writer` and `Store` block and are run through `engine.offload`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import BinaryIO, Protocol
+
+from tusplyr.core.errors import Stopped
+from tusplyr.core.model import Content, Reason, Status, Upload
+
+Stop = Callable[[Stopped], None]
+
+
+class Ledger(Protocol):
+    """The rows: what has been acknowledged. Every change is durable when the call returns.
+
+    Every change is conditional on the row's epoch and on the value that it replaces; one that finds
+    the row changed raises `Superseded` and changes nothing. Raises `LedgerDown` when the database
+    cannot answer, `NoSpace` when it cannot grow.
+    """
+
+    async def create(self, upload: Upload) -> None:
+        """Add a row. Called once per id, after the spool has room for its bytes."""
+
+    async def get(self, upload_id: str) -> Upload | None:
+        """Return the row as last committed, None when there is none. Whoever goes on to change it holds its claim."""
+
+    async def checkpoint(self, upload: Upload, offset: int, digest: bytes | None, sha256: str | None = None) -> Upload:
+        """Move the offset forward from `upload.offset`, after a sync of the bytes; return the new row.
+
+        With `sha256` the upload is complete: the offset, the digest and the move to `received` are one unit.
+        """
+
+    async def move(
+        self, upload: Upload, status: Status, *, reason: Reason | None = None, content: Content | None = None
+    ) -> Upload:
+        """Change the status as `core.lifecycle` allows from `upload.status`; return the new row, its epoch one higher.
+
+        With `content`, what was published is remembered in the same unit.
+        """
+
+    async def content(self, key: str) -> Content | None:
+        """Return what was published under a key, whether or not the row of its upload is still there."""
+
+    async def purge(self, before: float) -> int:
+        """Delete rows that ended (`stored`, `gone`) and were last changed before that time; count them."""
+
+
+class Queue(Protocol):
+    """The `received` rows as a queue of what is still to be published. The same adapter as the `Ledger`."""
+
+    async def postpone(self, upload: Upload, due_at: float, error: str) -> Upload:
+        """Record a failed attempt to publish and when the next is due (Unix seconds); return the new row."""
+
+    async def due(self, now: float, limit: int) -> list[Upload]:
+        """Return `received` rows whose publishing is due, the longest waiting first."""
+
+
+class Body(Protocol):
+    """The bytes of one request, in order. One consumer."""
+
+    async def next(self) -> memoryview | None:
+        """Return the next bytes (never none of them), or None once the end of the body has been seen.
+
+        The view is writable memory that stays valid until `release`. Cancelling the call loses nothing.
+        Whatever ended the body early, everything that had arrived is handed out first.
+
+        Raises:
+            Cut: the peer is gone, or its framing broke.
+            Stopped: the server ended it, see `stop`; `Silent` when nothing arrived for the idle timeout.
+        """
+
+    def release(self, view: memoryview) -> None:
+        """Give back a view that `next` returned. Exactly once each, and only when no thread uses it any more."""
+
+    def stop(self, why: Stopped) -> None:
+        """End the body: read no more of it. Idempotent; the first reason counts. Called on the event loop."""
+
+    @property
+    def ended(self) -> bool:
+        """The end was seen and everything was handed out: the next `next` returns None without waiting."""
+
+
+class Writer(Protocol):
+    """The right to write at the end of one spool file. One thread at a time."""
+
+    def write(self, view: memoryview) -> None:
+        """Write all of the view behind what was written before, or raise `NoSpace` or `SpoolDown`.
+
+        Nothing counts before `sync` returns.
+        """
+
+    def sync(self) -> None:
+        """Make everything that was written durable, or raise `NoSpace` or `SpoolDown`."""
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent; makes nothing durable."""
+
+
+class Spool(Protocol):
+    """Staged bytes, by upload id. Blocking. Raises `SpoolDown` for what the disk refuses, `NoSpace` when it is full."""
+
+    def create(self, upload_id: str) -> None:
+        """Make an empty file whose name is durable when the call returns. Refuses with `NoSpace` below the reserve."""
+
+    def open(self, upload_id: str, offset: int) -> Writer:
+        """Return a writer at `offset`, after cutting off whatever lies behind it.
+
+        Raises:
+            BytesLost: the file is missing or shorter than `offset`.
+        """
+
+    def read(self, upload_id: str) -> BinaryIO:
+        """Open the bytes for reading from the start. The caller closes it. Raises `BytesLost` when they are missing."""
+
+    def discard(self, upload_id: str) -> None:
+        """Forget the bytes. No error when there are none."""
+
+    def files(self) -> Iterator[tuple[str, float]]:
+        """Yield the id of every file and when it was last written (Unix seconds)."""
+
+
+class Store(Protocol):
+    """Published objects, by content key. Blocking. Raises `StoreDown`, or `NoSpace` when it is full."""
+
+    def publish(self, content: Content, source: BinaryIO) -> None:
+        """Make the bytes of `source` readable under `content.key`, durable and whole, or not at all.
+
+        `source` is a synced spool file whose SHA-256 is `content.sha256`; a store on the same volume may
+        link `source.name`. Idempotent: the same content under the key again is a success, whoever brought it.
+
+        Raises:
+            Conflict: other content is under the key. It stays as it was.
+        """
+
+    def open(self, key: str) -> BinaryIO | None:
+        """Open an object for reading, None when there is none. Seekable; the caller closes it."""
+
+    def stat(self, key: str) -> int | None:
+        """Return the length of an object in bytes, None when there is none."""
+
+    def keys(self) -> Iterator[str]:
+        """Yield every content key, for a check of the whole store."""
+
+    def sweep(self, older_than: float) -> int:
+        """Remove what publishing that never finished left behind before that time (Unix seconds); count it."""
+
+
+class Claims(Protocol):
+    """The right to append to an upload: one holder at a time."""
+
+    def held(self, upload_id: str) -> bool:
+        """Somebody holds it right now."""
+
+    def hold(self, upload_id: str, stop: Stop) -> AbstractAsyncContextManager[None]:
+        """Hold it for the length of a block.
+
+        A present holder is asked to stop (`Interrupted`) and waited for: it makes its last checkpoint before it
+        lets go. `stop` is called in the same way when somebody comes after, at once if they are here already.
+
+        Raises:
+            Busy: the holder did not let go in time.
+        """
+
+    def stop_all(self, why: Stopped) -> None:
+        """Ask every holder, now and from now on, to stop."""

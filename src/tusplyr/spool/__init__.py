@@ -1,0 +1,1 @@
+"""Staged bytes on local disk, by upload id."""

@@ -1,0 +1,83 @@
+"""The spool in memory, for tests of the engine: the same contract, with an explicit mark for what is synced.
+
+Owns byte arrays. Must not know a disk. Invariant: `crash` leaves exactly what a loss of power may leave:
+what was synced, and whatever part of the rest the test asks for.
+"""
+
+import io
+import time
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from tusplyr.core.errors import BytesLost
+
+
+class MemorySpool:
+    """`ports.Spool` over a dict."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytearray] = {}
+        self._synced: dict[str, int] = {}
+        self._written_at: dict[str, float] = {}
+
+    def create(self, upload_id: str) -> None:
+        """See `ports.Spool.create`."""
+        self._files[upload_id] = bytearray()
+        self._synced[upload_id] = 0
+        self._written_at[upload_id] = time.time()
+
+    def open(self, upload_id: str, offset: int) -> "MemoryWriter":
+        """See `ports.Spool.open`."""
+        file = self._file(upload_id)
+        if len(file) < offset:
+            raise BytesLost(f"{upload_id} has {len(file)} bytes; {offset} were acknowledged")
+        del file[offset:]
+        self._synced[upload_id] = min(self._synced[upload_id], offset)
+        return MemoryWriter(self, upload_id, file)
+
+    def read(self, upload_id: str) -> BinaryIO:
+        """See `ports.Spool.read`."""
+        return io.BytesIO(bytes(self._file(upload_id)))
+
+    def discard(self, upload_id: str) -> None:
+        """See `ports.Spool.discard`."""
+        self._files.pop(upload_id, None)
+
+    def files(self) -> Iterator[tuple[str, float]]:
+        """See `ports.Spool.files`."""
+        yield from [(upload_id, self._written_at[upload_id]) for upload_id in self._files]
+
+    def crash(self, *, keep: int = 0) -> None:
+        """Lose what was not synced, but for the first `keep` bytes of it."""
+        for upload_id, file in self._files.items():
+            del file[self._synced[upload_id] + keep :]
+
+    def mark_synced(self, upload_id: str) -> None:
+        """Count everything written so far as durable."""
+        self._synced[upload_id] = len(self._files.get(upload_id, b""))
+        self._written_at[upload_id] = time.time()
+
+    def _file(self, upload_id: str) -> bytearray:
+        if upload_id not in self._files:
+            raise BytesLost(f"{upload_id} is missing")
+        return self._files[upload_id]
+
+
+class MemoryWriter:
+    """`ports.Writer` over a byte array."""
+
+    def __init__(self, spool: MemorySpool, upload_id: str, file: bytearray) -> None:
+        self._spool = spool
+        self._upload_id = upload_id
+        self._file = file
+
+    def write(self, view: memoryview) -> None:
+        """See `ports.Writer.write`."""
+        self._file += view
+
+    def sync(self) -> None:
+        """See `ports.Writer.sync`."""
+        self._spool.mark_synced(self._upload_id)
+
+    def close(self) -> None:
+        """See `ports.Writer.close`."""

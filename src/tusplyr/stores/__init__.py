@@ -1,0 +1,1 @@
+"""Published objects, by content key."""

@@ -1,0 +1,115 @@
+"""The store on a filesystem: one file per content, under its key.
+
+Owns published files. Must not know uploads, offsets or the ledger. Invariant: a key is made by link(2),
+which cannot replace a name, so a published file is whole from the first moment and is never overwritten.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tusplyr.core.digest import READ, hash_file_chunked
+from tusplyr.core.errors import Conflict, NoSpace, StoreDown
+from tusplyr.core.model import Content
+from tusplyr.durable import make_directory, sync_directory, sync_file
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})  # another volume, or no links here
+INCOMING = ".incoming"  # copies on their way from another volume
+
+
+class FilesystemStore:
+    """`ports.Store` over a directory that exists."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def publish(self, content: Content, source: BinaryIO) -> None:
+        """See `ports.Store.publish`. One link on one volume, whatever the length; a copy, then a link, otherwise."""
+        target = self._root / content.key
+        with _translated(content.key):
+            make_directory(target.parent, 0o755)
+            try:
+                os.link(source.name, target)
+            except FileExistsError:
+                self._compare(content, target, source)
+            except OSError as error:
+                if error.errno not in UNLINKABLE:
+                    raise
+                self._copy(content, target, source)
+            # Always: an earlier try, or another upload's, may have died between its link and its sync.
+            sync_directory(target.parent)
+
+    def open(self, key: str) -> BinaryIO | None:
+        """See `ports.Store.open`."""
+        with _translated(key):
+            try:
+                return (self._root / key).open("rb", buffering=0)
+            except FileNotFoundError:
+                return None
+
+    def stat(self, key: str) -> int | None:
+        """See `ports.Store.stat`."""
+        with _translated(key):
+            try:
+                return (self._root / key).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def keys(self) -> Iterator[str]:
+        """See `ports.Store.keys`."""
+        for folder in sorted(self._root.iterdir()):
+            if folder.is_dir() and folder.name != INCOMING:
+                yield from sorted(f"{folder.name}/{file.name}" for file in folder.iterdir())
+
+    def sweep(self, older_than: float) -> int:
+        """See `ports.Store.sweep`."""
+        removed = 0
+        for file in (self._root / INCOMING).glob("*"):
+            with _translated(INCOMING):
+                if file.stat().st_mtime <= older_than:
+                    file.unlink(missing_ok=True)
+                    removed += 1
+        return removed
+
+    def _compare(self, content: Content, target: Path, source: BinaryIO) -> None:
+        if os.path.sameopenfile(source.fileno(), found := os.open(target, os.O_RDONLY | os.O_CLOEXEC)):
+            os.close(found)  # our own earlier try
+            return
+        with os.fdopen(found, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size != content.length or hash_file_chunked(file) != content.sha256:
+                raise Conflict(f"other content is stored under {content.key}")
+
+    def _copy(self, content: Content, target: Path, source: BinaryIO) -> None:
+        make_directory(self._root / INCOMING, 0o700)
+        incoming = self._root / INCOMING / secrets.token_hex(16)
+        try:
+            with incoming.open("xb") as copy:
+                source.seek(0)
+                shutil.copyfileobj(source, copy, READ)
+                copy.flush()
+                sync_file(copy.fileno())
+            with incoming.open("rb") as copy:
+                if hash_file_chunked(copy) != content.sha256:
+                    raise StoreDown(f"the copy of {content.key} is not what was received")
+                try:
+                    os.link(incoming, target)
+                except FileExistsError:
+                    self._compare(content, target, copy)
+        finally:
+            incoming.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise NoSpace from error
+        raise StoreDown(f"{key}: {error}") from error

@@ -1,0 +1,41 @@
+"""The store in memory, for tests of the engine: the same contract.
+
+Owns published bytes by key. Must not know a disk.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from tusplyr.core.errors import Conflict
+from tusplyr.core.model import Content
+
+
+class MemoryStore:
+    """`ports.Store` over a dict."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    def publish(self, content: Content, source: BinaryIO) -> None:
+        """See `ports.Store.publish`."""
+        source.seek(0)
+        data = source.read()
+        if self._objects.setdefault(content.key, data) != data:
+            raise Conflict(f"other content is stored under {content.key}")
+
+    def open(self, key: str) -> BinaryIO | None:
+        """See `ports.Store.open`."""
+        return io.BytesIO(self._objects[key]) if key in self._objects else None
+
+    def stat(self, key: str) -> int | None:
+        """See `ports.Store.stat`."""
+        return len(self._objects[key]) if key in self._objects else None
+
+    def keys(self) -> Iterator[str]:
+        """See `ports.Store.keys`."""
+        yield from sorted(self._objects)
+
+    def sweep(self, older_than: float) -> int:  # noqa: ARG002 - nothing is ever left behind in memory
+        """See `ports.Store.sweep`."""
+        return 0

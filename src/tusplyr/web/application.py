@@ -1,0 +1,72 @@
+"""The web application: Litestar inside, the edge around it.
+
+Owns how routes, errors and the edge are put together. Must not know adapters. Invariant: an error that no
+handler expected becomes a fixed text and a log line, never a traceback or a path in a response.
+"""
+
+import logging
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Response
+
+from tusplyr.core.commands import Reply
+from tusplyr.core.decide import Limits
+from tusplyr.core.errors import Broken, MethodNotAllowed, NotFound, TusplyrError
+from tusplyr.dialects import tus1
+from tusplyr.web.edge import App, Cors, Edge
+
+log = logging.getLogger(__name__)
+
+ON_COLLECTION = ("POST", "OPTIONS")
+ON_UPLOAD = ("HEAD", "PATCH", "DELETE", "GET", "OPTIONS")
+READ_ONLY = ("GET", "OPTIONS")
+
+Call = Request[Any, Any, Any]
+
+
+def build(handlers: list[HTTPRouteHandler], *, base_path: str, limits: Limits, origins: tuple[str, ...]) -> App:
+    """Return the ASGI application of these handlers."""
+
+    def on_http_error(request: Call, error: HTTPException) -> Response[str]:
+        return _text(_refuse(request, _spelled(request, error, base_path), limits))
+
+    def on_error(request: Call, error: Exception) -> Response[str]:
+        log.error("%s %s failed unexpectedly", request.method, request.url.path, exc_info=error)
+        return _text(_refuse(request, Broken(), limits))
+
+    litestar = Litestar(
+        route_handlers=handlers,
+        exception_handlers={HTTPException: on_http_error, Exception: on_error},
+        request_max_body_size=None,  # bodies are bounded by the length that was promised, not by the framework
+        openapi_config=None,
+        logging_config=None,
+    )
+    return Edge(
+        litestar,  # type: ignore[arg-type]  # the same callable, typed more narrowly
+        base_path=base_path,
+        standard=tus1.HEADERS,
+        discovery=tus1.write_discovery(limits),
+        cors=Cors(origins, tus1.REQUEST_HEADERS, tus1.RESPONSE_HEADERS),
+    )
+
+
+def _refuse(request: Call, error: TusplyrError, limits: Limits) -> Reply:
+    return tus1.refuse(error, request.method, limits)
+
+
+def _text(reply: Reply) -> Response[str]:
+    return Response(reply.body, status_code=reply.status, headers=dict(reply.headers), media_type="text/plain")
+
+
+def _spelled(request: Call, error: HTTPException, base_path: str) -> TusplyrError:
+    """Say a routing error of Litestar in our own words."""
+    path = request.url.path.rstrip("/")
+    if error.status_code != 405:  # noqa: PLR2004 - the only other one that routing raises is 404
+        return NotFound()
+    if path == base_path:
+        return MethodNotAllowed(ON_COLLECTION)
+    below = path.startswith(base_path + "/") and "/" not in path[len(base_path) + 1 :]
+    return MethodNotAllowed(ON_UPLOAD if below else READ_ONLY)

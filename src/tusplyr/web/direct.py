@@ -1,0 +1,202 @@
+"""The body read from the transport straight into buffers of the pool.
+
+Owns the connection for the length of one body, as an `asyncio.BufferedProtocol`. Must not know the HTTP
+server: it sees a `Line`. Invariants: it never takes a byte behind the body; a buffer is claimed only in
+the step that filled it, so none is held between two reads; an upload holds at most `SHARE` of them, and
+small reads are copied to a batch of its own. Needs a loop that calls `get_buffer` and `buffer_updated`
+in one step: the selector loops and uvloop do, Windows' proactor does not.
+"""
+
+import asyncio
+from typing import Protocol
+
+from tusplyr.core.errors import Cut, Silent, Stopped
+from tusplyr.web.pool import SCRATCH, SMALL, Pool
+from tusplyr.web.tray import LARGE, Tray
+
+SHARE = 3  # buffers of the pool for one body: one being written, one ready, one to spare
+
+
+class Line(Protocol):
+    """The connection that a body is read from, with the HTTP protocol that it belongs to."""
+
+    def pause_reading(self) -> None:
+        """Stop reading. Idempotent."""
+
+    def resume_reading(self) -> None:
+        """Read again. Idempotent."""
+
+    def body_complete(self) -> None:
+        """Take the connection back: the last byte of the body was read."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+
+    def eof_received(self) -> bool | None:
+        """The peer sends no more; true keeps the connection open."""
+
+    def pause_writing(self) -> None:
+        """The buffer of the reply is full."""
+
+    def resume_writing(self) -> None:
+        """The buffer of the reply has room."""
+
+
+class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop would call data_received
+    """A `ports.Body` that is itself the protocol of its transport. Its owner closes it.
+
+    `first` is what had arrived with the head and `left` counts the bytes that had not; `idle` is in seconds.
+    With `left` it must be on the transport, with reading paused, before `begin` is called.
+    """
+
+    def __init__(self, line: Line, pool: Pool, *, first: bytearray, left: int, idle: float) -> None:
+        self.left = left
+        self._line = line
+        self._pool = pool
+        self._idle = idle
+        self._tray = Tray(pool, SMALL, self._on_room)
+        self._offered: bytearray | None = None
+        self._live = False
+        self._paused = False
+        self._loop = asyncio.get_running_loop()
+        self._heard = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        if first:
+            self._tray.add(first)
+
+    def begin(self) -> None:
+        """Start to read; with nothing left the body has ended already."""
+        if not self.left:
+            self._tray.finish(None)
+            return
+        self._live = True
+        self._resume()
+        self._watch = self._loop.call_later(self._idle, self._check)
+
+    async def next(self) -> memoryview | None:
+        """See `ports.Body.next`."""
+        return await self._tray.next()
+
+    def release(self, view: memoryview) -> None:
+        """See `ports.Body.release`."""
+        self._tray.release(view)
+
+    def stop(self, why: Stopped) -> None:
+        """See `ports.Body.stop`."""
+        self._end(why)
+
+    @property
+    def ended(self) -> bool:
+        """See `ports.Body.ended`."""
+        return self._tray.ended
+
+    async def close(self) -> None:
+        """Read no more, and give back what nobody took. Idempotent."""
+        self.detach()
+        self._tray.clear()
+
+    def detach(self) -> None:
+        """Leave the connection as it is and touch it no more."""
+        self._end(Cut("The body was closed."))
+
+    def cut(self) -> None:
+        """The peer is gone, in the middle of its body."""
+        self._end(Cut("The connection ended before the body did."))
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the hint knows less than the pool
+        """Offer memory for the next read: never empty, never longer than what is left of the body."""
+        # Only a look: uvloop asks more often than it fills.
+        self._offered = self._pool.peek() if self._tray.held < SHARE else None
+        return memoryview(self._pool.scratch if self._offered is None else self._offered)[: self.left]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Keep what was read: a lot of it in its buffer, a little in the batch."""
+        self.left -= nbytes
+        self._heard = self._loop.time()
+        if self._offered is None:
+            self._tray.add(memoryview(self._pool.scratch)[:nbytes])
+        elif nbytes < LARGE and self.left:
+            self._tray.add(memoryview(self._offered)[:nbytes])
+        else:
+            self._pool.claim()
+            self._tray.put(self._offered, nbytes)
+        if not self.left:
+            self._complete()
+        elif nbytes >= SCRATCH and not self._pool.free:
+            self._queue()
+        elif self._sated:
+            self._pause()
+
+    def eof_received(self) -> bool | None:
+        """The peer closed in the middle of its body."""
+        self.cut()
+        return self._line.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; the HTTP protocol must know or the server never forgets it."""
+        self.cut()
+        self._line.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._line.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._line.resume_writing()
+
+    @property
+    def _sated(self) -> bool:
+        return self._tray.held >= SHARE or self._tray.fill >= SMALL
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._line.pause_reading()
+        self._tray.rush()
+
+    def _resume(self) -> None:
+        self._paused = self._tray.hurry = False
+        self._heard = self._loop.time()
+        self._line.resume_reading()
+
+    def _queue(self) -> None:
+        self._pause()
+        self._pool.wait(self._served)
+
+    def _served(self) -> None:
+        if not self._sated:
+            self._resume()
+
+    def _on_room(self) -> None:
+        """Go on after a pause of our own; who waits for the pool keeps its place."""
+        if not self._live or not self._paused or self._sated:
+            return
+        if self._pool.free:
+            self._pool.forget(self._served)
+            self._resume()
+        else:
+            self._pool.wait(self._served)
+
+    def _check(self) -> None:
+        quiet = 0.0 if self._paused else self._loop.time() - self._heard
+        if quiet >= self._idle:
+            self._end(Silent())
+        else:
+            self._watch = self._loop.call_later(self._idle - quiet, self._check)
+
+    def _complete(self) -> None:
+        self._retire()
+        self._tray.finish(None)
+        self._line.body_complete()
+
+    def _end(self, error: BaseException) -> None:
+        if self._live:
+            self._retire()
+            self._line.pause_reading()
+            self._tray.finish(error)
+
+    def _retire(self) -> None:
+        self._live = False
+        self._pool.forget(self._served)
+        if self._watch is not None:
+            self._watch.cancel()

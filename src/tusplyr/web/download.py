@@ -1,0 +1,102 @@
+"""Handing out the content of a stored upload.
+
+Owns ranges and validators (RFC 9110, sections 13 and 14). Must not know where the bytes are kept: it reads
+a seekable file. Invariants: a download holds one buffer of `READ` bytes, whatever the length; nothing that
+a client uploaded is shown inline or sniffed; the file is closed however the download ends.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any, BinaryIO
+
+from tusplyr.core.headers import Headers, content_disposition, parse_metadata, repr_digest, single
+from tusplyr.core.model import Upload
+from tusplyr.web.edge import Receive, Scope, Send
+
+READ = 256 * 1024  # bytes per read and per ASGI message
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+
+Blocking = Callable[..., Awaitable[Any]]
+
+
+class Download:
+    """An ASGI application that sends one file once."""
+
+    def __init__(self, upload: Upload, file: BinaryIO, headers: Headers, run: Blocking) -> None:
+        self._upload = upload
+        self._file = file
+        self._asked = headers
+        self._run = run
+        self._etag = f'"{upload.sha256}"'
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI calls it
+        """Answer 200, 206, 304 or 416 with what was asked for."""
+        try:
+            if self._etag in (single(self._asked, "if-none-match") or "").split(", "):
+                await self._start(send, 304, [])
+                return
+            span = self._span()
+            if span is None:
+                await self._start(
+                    send, 416, [("Content-Range", f"bytes */{self._upload.length}"), ("Content-Length", "0")]
+                )
+                return
+            await self._send(send, *span)
+        finally:
+            await self._run(self._file.close)
+
+    async def _send(self, send: Send, first: int, end: int, partial: bool) -> None:
+        ranged = [("Content-Range", f"bytes {first}-{end - 1}/{self._upload.length}")] if partial else []
+        await self._start(send, 206 if partial else 200, [*ranged, ("Content-Length", str(end - first))], more=True)
+        await self._run(self._file.seek, first)
+        while first < end:
+            data = await self._run(self._file.read, min(READ, end - first))
+            if not data:
+                raise OSError(f"object {self._upload.key} is shorter than its row says")
+            first += len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _span(self) -> tuple[int, int, bool] | None:
+        """Return the first byte, the end and whether a range was asked for; None when there is nothing there.
+
+        One range only; anything else is answered with the whole, as RFC 9110, section 14.2, allows.
+        """
+        length = self._upload.length
+        asked = _RANGE.match(single(self._asked, "range") or "")
+        stale = (single(self._asked, "if-range") or self._etag) != self._etag
+        if not asked or stale or not any(asked.groups()):
+            return 0, length, False
+        first, last = asked.groups()
+        if not first:
+            start, end = max(0, length - int(last)), length
+        else:
+            start, end = int(first), min(int(last) + 1, length) if last else length
+            if last and int(last) < int(first):
+                return 0, length, False  # malformed: as if it were not there
+        return (start, end, True) if start < end else None
+
+    async def _start(self, send: Send, status: int, headers: list[tuple[str, str]], *, more: bool = False) -> None:
+        upload = self._upload
+        described = [
+            ("ETag", self._etag),
+            ("Accept-Ranges", "bytes"),
+            ("Last-Modified", formatdate(upload.updated_at, usegmt=True)),
+            ("Repr-Digest", repr_digest(upload.sha256 or "")),
+            ("Content-Type", upload.media.media_type),
+            ("Content-Disposition", content_disposition(_name(upload))),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "sandbox"),
+        ]
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*described, *headers)]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        if not more:
+            await send({"type": "http.response.body", "body": b""})
+
+
+def _name(upload: Upload) -> str:
+    pairs = parse_metadata((upload.metadata.decode("latin-1"),)) if upload.metadata else {}
+    name = pairs.get("filename") or pairs.get("name") or b""
+    return name.decode("utf-8", "replace") or f"{upload.file_id}{upload.media.extension}"

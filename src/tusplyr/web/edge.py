@@ -1,0 +1,137 @@
+"""The thin ASGI wrapper outside Litestar.
+
+Owns what must hold for every response, routed or not: the method override before routing, the headers of
+the protocol on 404 and 405 too, CORS, and OPTIONS. Must not know uploads. Invariant: no response leaves an
+upload address without the protocol's headers, nor any response to a request with an allowed `Origin`
+without those of CORS. (Litestar's middleware runs after routing, and its CORS swallows every OPTIONS.)
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from msgspec import Struct
+
+from tusplyr.core.commands import Reply
+
+# Frameworks type these each in their own way; what passes is plain ASGI.
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Scope = Any
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Raw = tuple[tuple[bytes, bytes], ...]
+
+METHODS = "POST, HEAD, PATCH, DELETE, OPTIONS, GET, PUT"
+REQUEST_HEADERS = ("Authorization", "Content-Type", "X-HTTP-Method-Override", "X-Requested-With", "X-Request-ID")
+RESPONSE_HEADERS = ("Repr-Digest", "Retry-After", "X-Request-ID")
+PREFLIGHT_AGE = "86400"  # seconds; each upload address is preflighted on its own
+
+
+class Cors(Struct, frozen=True):
+    """Who may call from another origin.
+
+    Attributes:
+        origins: exact origins; `*` lets every origin in, without credentials.
+        request_headers: what a page may send, beside what this file names.
+        response_headers: what a page may read, likewise.
+    """
+
+    origins: tuple[str, ...]
+    request_headers: tuple[str, ...] = ()
+    response_headers: tuple[str, ...] = ()
+
+    def headers(self, origin: str | None) -> Raw:
+        """Return the headers for every response to this origin; only `Vary` when it is not let in."""
+        if origin is None:
+            return () if "*" in self.origins else _raw([("Vary", "Origin")])
+        if "*" in self.origins:
+            allowed = [("Access-Control-Allow-Origin", "*")]
+        elif origin in self.origins:
+            allowed = [
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Allow-Credentials", "true"),
+                ("Vary", "Origin"),
+            ]
+        else:
+            return _raw([("Vary", "Origin")])
+        exposed = ", ".join((*self.response_headers, *RESPONSE_HEADERS))
+        return _raw([*allowed, ("Access-Control-Expose-Headers", exposed)])
+
+    def preflight(self) -> Raw:
+        """Return what a preflight is told beside `headers`."""
+        return _raw(
+            [
+                ("Access-Control-Allow-Methods", METHODS),
+                ("Access-Control-Allow-Headers", ", ".join((*self.request_headers, *REQUEST_HEADERS))),
+                ("Access-Control-Max-Age", PREFLIGHT_AGE),
+            ]
+        )
+
+
+class Edge:
+    """Wraps the application.
+
+    Args:
+        app: Litestar.
+        base_path: where uploads live, e.g. ``/files``.
+        standard: headers of the protocol, on every response of an upload address.
+        discovery: the answer to OPTIONS there.
+        cors: see `Cors`.
+    """
+
+    def __init__(self, app: App, *, base_path: str, standard: dict[str, str], discovery: Reply, cors: Cors) -> None:
+        self._app = app
+        self._base_path = base_path
+        self._standard = _raw(standard.items())
+        self._discovery = discovery
+        self._cors = cors
+        self._by_origin: dict[str | None, Raw] = {origin: cors.headers(origin) for origin in (None, *cors.origins)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; pass everything that is not HTTP through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        origin, override = _origin_and_override(scope["headers"])
+        path: str = scope["path"]
+        uploads = path == self._base_path or path.startswith(self._base_path + "/")
+        extra = self._extra(origin) + (self._standard if uploads else ())
+        if uploads and override:
+            scope = {**scope, "method": override}
+        if scope["method"] == "OPTIONS" and (uploads or origin):
+            await self._answer_options(send, uploads, origin, extra)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *extra]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if extra else send)
+
+    def _extra(self, origin: str | None) -> Raw:
+        known = self._by_origin.get(origin)
+        return known if known is not None else self._cors.headers(origin)
+
+    async def _answer_options(self, send: Send, uploads: bool, origin: str | None, extra: Raw) -> None:
+        headers = [
+            *extra,
+            *(_raw(self._discovery.headers) if uploads else ()),
+            *(self._cors.preflight() if origin else ()),
+        ]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _origin_and_override(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, str | None]:
+    origin = override = None
+    for name, value in headers:
+        if name == b"origin":
+            origin = value.decode("latin-1")
+        elif name == b"x-http-method-override":
+            override = value.decode("latin-1").strip().upper()
+    return origin, override
+
+
+def _raw(headers: Iterable[tuple[str, str]]) -> Raw:
+    return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)

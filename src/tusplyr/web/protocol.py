@@ -1,0 +1,207 @@
+"""Our HTTP protocol for uvicorn: what its own does, and six things that it does not.
+
+Owns every name inside uvicorn and httptools that we lean on (`NAMES`, `missing`). Must not know uploads. It
+lends the connection to a direct body and takes it back, drains what a refused request still sends, lets a
+peer that has closed its side read the reply, closes a connection whose request head never ends, and
+ends live bodies when the server stops. Invariant: whoever is on the transport, uvicorn's protocol learns
+when the connection is lost.
+"""
+
+import asyncio
+import functools
+import sys
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from tusplyr.core.errors import ShuttingDown
+from tusplyr.web.direct import DirectBody
+from tusplyr.web.drain import Drain
+from tusplyr.web.exchange import App, Exchange
+from tusplyr.web.pool import MIB
+
+LINGER_LIMIT = 8 * MIB  # bytes that are discarded before a connection is closed
+LINGER_LAPSE = 2.0  # seconds, likewise
+HASTY_LAPSE = 0.5  # seconds, likewise, when the server is stopping
+
+NAMES: dict[type, tuple[str, ...]] = {
+    HttpToolsProtocol: (
+        *("_start_asgi_task", "_unset_keepalive_if_required", "connection_lost", "connection_made", "data_received"),
+        *("eof_received", "on_body", "on_headers_complete", "on_response_complete", "pause_writing", "resume_writing"),
+        *("shutdown", "timeout_keep_alive_handler"),
+        *("cycle", "flow", "loop", "parser", "timeout_keep_alive", "timeout_keep_alive_task", "transport"),
+    ),
+    RequestResponseCycle: (
+        *("body", "disconnected", "keep_alive", "message_event", "more_body", "receive", "response_complete"),
+        *("response_started", "scope", "send", "waiting_for_100_continue"),
+    ),
+    FlowControl: ("pause_reading", "resume_reading"),
+    httptools.HttpRequestParser: ("feed_data", "set_dangerous_leniencies"),
+}
+
+
+def missing(names: dict[type, tuple[str, ...]] | None = None) -> list[str]:
+    """Return the names that this uvicorn and httptools do not have, as `Class.name`; none when all is well."""
+    return [
+        f"{owner.__name__}.{name}"
+        for owner, wanted in (NAMES if names is None else names).items()
+        for name in wanted
+        if not hasattr(owner, name) and name not in _attributes(owner)
+    ]
+
+
+def _attributes(owner: type) -> tuple[str, ...]:
+    """What a class gives its instances is named in the code of its constructor."""
+    code = getattr(vars(owner).get("__init__"), "__code__", None)
+    return code.co_names if code is not None else ()
+
+
+@functools.cache
+def direct_possible() -> bool:
+    """Whether a body can be read directly here: all names are there, and the loop reads in one step."""
+    return sys.platform != "win32" and not missing()
+
+
+class TusplyrProtocol(HttpToolsProtocol):
+    """Given to uvicorn as `http=TusplyrProtocol`. One per connection; also the `Line` of direct bodies."""
+
+    head_lapse = 30.0  # seconds for a request head, from the connection or from its first byte
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.counted = 0  # bytes of the current request's body that went through the parser
+        self.ending = False
+        self._mounted: asyncio.BufferedProtocol | None = None
+        self._drain_next: tuple[int, bool] | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    # What uvicorn calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
+        """See asyncio; the first head is awaited from here."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio; whatever is not yet a request counts as the beginning of a head."""
+        super().data_received(data)
+        cycle: Any = self.cycle  # None before the first request, whatever uvicorn declares
+        if (
+            self._head_timer is None
+            and (cycle is None or cycle.response_complete)
+            and self.transport.get_protocol() is self  # not a WebSocket by now
+        ):
+            self._await_head()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn says it returns nothing
+        """Let a peer that has sent everything read its reply; otherwise the connection ends (TLS: always)."""
+        cycle: Any = self.cycle
+        whole = cycle is not None and not cycle.more_body and not cycle.response_complete
+        if not whole or self.scheme == "https":
+            return None
+        cycle.keep_alive = False
+        return True
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._forget_head()
+        self.counted = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools; counts, so that a direct body knows what is left."""
+        self.counted += len(body)
+        super().on_body(body)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        wrapped: App = Exchange(self, cycle).around(app)
+        super()._start_asgi_task(cycle, wrapped)  # type: ignore[arg-type]  # the same in our words
+
+    def on_response_complete(self) -> None:
+        """See uvicorn; what the client is still sending is drained before anything else is read."""
+        drain, self._drain_next = self._drain_next, None
+        super().on_response_complete()
+        if drain is not None and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._drain(*drain)
+
+    def shutdown(self) -> None:
+        """See uvicorn; live bodies are ended, so that their requests can be answered now."""
+        self.ending = True
+        if isinstance(self._mounted, DirectBody):
+            self._mounted.stop(ShuttingDown())
+        elif isinstance(self._mounted, Drain):
+            self._mounted.close()
+        elif self.cycle is not None:
+            self.cycle.message_event.set()
+        super().shutdown()
+
+    # What exchanges and bodies call
+
+    def can_mount(self, cycle: RequestResponseCycle) -> bool:
+        """Whether the connection stands at the body of this request, or right behind it."""
+        return self.cycle is cycle and direct_possible()
+
+    def gone(self, cycle: RequestResponseCycle) -> bool:
+        """Whether nothing can be read from the connection any more."""
+        return bool(cycle.disconnected or self.transport.is_closing())
+
+    def mount(self, protocol: asyncio.BufferedProtocol) -> None:
+        """Put a protocol on the connection, with reading paused."""
+        self.pause_reading()
+        self._mounted = protocol
+        self.transport.set_protocol(protocol)
+
+    def body_complete(self) -> None:
+        """See `Line`. Reading stays paused until the reply is complete: a peer that closes now still gets it."""
+        self.pause_reading()
+        self._mounted = None
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+        self.transport.set_protocol(self)
+        if self.cycle.response_complete:
+            self._go_on()
+
+    def pause_reading(self) -> None:
+        """See `Line`."""
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `Line`."""
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def drain_after_reply(self, left: int, *, keep: bool) -> None:
+        """Discard what is left of the body once the reply is written; then keep the connection or close it."""
+        self._drain_next = (left, keep and not self.ending)
+
+    def _drain(self, left: int, keep: bool) -> None:
+        lapse = HASTY_LAPSE if self.ending else LINGER_LAPSE
+        limit = left if keep else min(left, LINGER_LIMIT)
+        self.mount(Drain(self, self.transport, limit=limit, lapse=lapse, keep=keep))
+        if not keep and self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.resume_reading()
+
+    def _go_on(self) -> None:
+        """Read the next head, for as long as uvicorn keeps an idle connection."""
+        self.resume_reading()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_lapse, self.timeout_keep_alive_handler)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

@@ -1,0 +1,381 @@
+"""What every `ports.Body` does, whichever way the bytes come in and whichever loop runs."""
+
+import asyncio
+import os
+import random
+import time
+
+import pytest
+
+from tusplyr.core.errors import Cut, Interrupted, ShuttingDown, Silent
+from tusplyr.web.pool import MIB, Pool
+from web.rig import App, certificate, head, run, serving
+
+pytestmark = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+
+
+@pytest.fixture(params=["direct", "plain"])
+def way(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def cert(tmp_path_factory):
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+def full(app):
+    assert app.pool.free == app.pool.count, "a buffer was not given back"
+
+
+async def ask(place, app, data, *, splits=()):
+    client = await place.connect()
+    client.send(head("/read", len(data)))
+    for start, stop in zip([0, *splits], [*splits, len(data)], strict=True):
+        client.send(data[start:stop])
+        await asyncio.sleep(0.001)
+    status, _, text = await client.reply()
+    await client.close()
+    assert (status, text) == (200, b"%d" % len(data))
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, 64 * 1024, 300_000, MIB, 5 * MIB + 7])
+def test_whole_body_arrives_whatever_its_length(loop, way, length):
+    async def main():
+        app, data = App(way), os.urandom(length)
+        async with serving(app) as place:
+            await ask(place, app, data)
+            assert app.seen[0].data == data
+            assert app.seen[0].way == way
+            assert app.seen[0].body.ended
+            full(app)
+
+    run(loop, main)
+
+
+def test_body_arrives_whatever_its_split(loop, way):
+    async def main():
+        app = App(way)
+        rng = random.Random(7)
+        async with serving(app) as place:
+            for length in (2, 700, 200_000, 2 * MIB):
+                data = os.urandom(length)
+                splits = sorted(rng.randrange(length + 1) for _ in range(5))
+                await ask(place, app, data, splits=splits)
+                assert app.seen[-1].data == data
+            full(app)
+
+    run(loop, main)
+
+
+def test_body_arrives_over_tls(loop, way, cert):
+    async def main():
+        app, data = App(way), os.urandom(3 * MIB + 5)
+        async with serving(app, cert=cert) as place:
+            await ask(place, app, data, splits=[1, 70_000])
+            assert app.seen[0].data == data
+            assert app.seen[0].way == way
+
+    run(loop, main)
+
+
+def test_single_byte_dribbles_are_gathered(loop, way):
+    async def main():
+        app, data = App(way), os.urandom(60)
+        async with serving(app) as place:
+            await ask(place, app, data, splits=range(1, 60))
+            assert app.seen[0].data == data
+            assert len(app.seen[0].pieces) < 20
+
+    run(loop, main)
+
+
+def test_gathered_bytes_are_not_kept_waiting(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 100), b"abc")
+            await asyncio.sleep(0.2)
+            assert app.seen[0].data == b"abc"
+            await client.close()
+            await app.seen[0].done.wait()
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("ending", ["fin", "reset"])
+@pytest.mark.parametrize("count", [50_000, 400_000, 3 * MIB])
+def test_every_byte_that_arrived_before_a_cut_is_handed_out(loop, way, ending, count):
+    async def main():
+        app, data = App(way), os.urandom(count)
+        app.pace = 0.002
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 10 * MIB), data)
+            await client.flush()
+            client.reset() if ending == "reset" else await client.close()
+            await place.empty()
+            await app.seen[0].done.wait()
+            assert app.seen[0].data == data
+            assert isinstance(app.seen[0].error, Cut)
+            assert not app.seen[0].body.ended
+            full(app)
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("ending", ["fin", "reset"])
+@pytest.mark.parametrize("count", [50_000, 100_000])
+def test_bytes_that_arrived_before_the_body_was_taken_survive_a_cut(loop, way, ending, count):
+    async def main():
+        app, data = App(way), os.urandom(count)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/hold", 10 * MIB), data)
+            await client.flush()
+            client.reset() if ending == "reset" else await client.close()
+            await asyncio.sleep(0.05)
+            app.go.set()
+            await app.seen[0].done.wait()
+            assert app.seen[0].data == data
+            assert isinstance(app.seen[0].error, Cut)
+            await place.empty()
+            full(app)
+
+    run(loop, main)
+
+
+def test_stop_hands_out_what_arrived_and_then_says_why(loop, way):
+    async def main():
+        app, data = App(way), os.urandom(700_000)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 2 * MIB), data)
+            await client.flush()
+            await asyncio.sleep(0.1)
+            app.seen[0].body.stop(Interrupted())
+            app.seen[0].body.stop(ShuttingDown())
+            status, headers, _ = await client.reply()
+            assert (status, headers["connection"]) == (503, "close")
+            assert app.seen[0].data == data
+            assert isinstance(app.seen[0].error, Interrupted)
+            await client.close()
+            await place.empty()
+            full(app)
+
+    run(loop, main)
+
+
+def test_silence_ends_the_body_with_what_had_arrived(loop, way):
+    async def main():
+        app = App(way, idle=0.15)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 100))
+            for _ in range(4):  # each byte starts the time anew
+                client.send(b"x")
+                await asyncio.sleep(0.08)
+            before = time.monotonic()
+            status, _, _ = await client.reply()
+            assert time.monotonic() - before < 0.4
+            assert status == 503
+            assert app.seen[0].data == b"xxxx"
+            assert isinstance(app.seen[0].error, Silent)
+            await client.close()
+
+    run(loop, main)
+
+
+def test_slow_consumer_is_not_taken_for_a_silent_client(loop, way):
+    async def main():
+        app, data = App(way, pool=Pool(1), idle=0.1), os.urandom(3 * MIB)
+        app.pace = 0.15
+        async with serving(app) as place:
+            await ask(place, app, data)
+            assert app.seen[0].data == data
+
+    run(loop, main)
+
+
+def test_cancelling_next_loses_nothing(loop, way):
+    async def main():
+        app, data = App(way), os.urandom(3 * MIB)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/hold", len(data)))
+            got = bytearray()
+
+            async def impatient(seen, scope, receive, *, crash):
+                body = seen.body = app._open(seen, scope, receive)
+                while True:
+                    task = asyncio.ensure_future(body.next())
+                    for _ in range(random.randrange(4)):
+                        await asyncio.sleep(0)
+                    task.cancel()
+                    await asyncio.wait([task])
+                    if task.cancelled():
+                        continue
+                    if task.result() is None:
+                        break
+                    got.extend(task.result())
+                    body.release(task.result())
+                await body.close()
+
+            app._read = impatient
+            app.go.set()
+            for at in range(0, len(data), 65_000):
+                client.send(data[at : at + 65_000])
+                await asyncio.sleep(0.001)
+            assert (await client.reply())[0] == 200
+            assert got == data
+            await client.close()
+            full(app)
+
+    run(loop, main)
+
+
+def test_pool_of_one_serves_sixteen_senders_fairly(loop, way):
+    async def main():
+        app, data = App(way, pool=Pool(1)), os.urandom(3 * MIB)
+        app.pace = 0.001
+        ends = []
+
+        async def sender(place):
+            await ask(place, app, data)
+            ends.append(time.monotonic())
+
+        async with serving(app) as place:
+            begin = time.monotonic()
+            await asyncio.gather(*(sender(place) for _ in range(16)))
+            assert all(seen.data == data and seen.way == way for seen in app.seen)
+            assert app.pool.free == 1
+            # In turn, not one after the other: the first is not done before most of the work is.
+            assert ends[0] - begin > (ends[-1] - begin) / 4
+
+    run(loop, main)
+
+
+def test_hundred_stalled_clients_hold_no_buffer(loop, way):
+    async def main():
+        app, part = App(way, pool=Pool(4)), os.urandom(300_000)
+        async with serving(app) as place:
+            clients = [await place.connect() for _ in range(100)]
+            for client in clients:
+                client.send(head("/read", MIB), part)
+            while sum(len(seen.data) for seen in app.seen) < 100 * len(part):
+                await asyncio.sleep(0.01)
+            assert app.pool.free == 4
+            await ask(place, app, part * 4)
+            for client in clients:
+                await client.close()
+            await place.empty()
+
+    run(loop, main)
+
+
+def test_keep_alive_and_pipelined_heads_in_the_same_segment(loop, way):
+    async def main():
+        app = App(way)
+        bodies = [os.urandom(n) for n in (3, 70_000, 0, MIB + 1, 1, 400_000, 5)]
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(*(part for data in bodies for part in (head("/read", len(data)), data)))
+            for data in bodies:
+                assert (await client.reply())[2] == b"%d" % len(data)
+            client.send(head("/read", 3), b"end")
+            assert (await client.reply())[0] == 200
+            assert [seen.data for seen in app.seen] == [*bodies, b"end"]
+            await client.close()
+            full(app)
+
+    run(loop, main)
+
+
+def test_client_that_closes_its_side_after_its_body_gets_the_reply(loop, way):
+    async def main():
+        app = App(way)
+        app.pace = 0.05
+        async with serving(app) as place:
+            for length in (5, 100_000, 2 * MIB):
+                client = await place.connect()
+                client.send(head("/read", length), os.urandom(length))
+                await client.fin()
+                assert (await client.reply())[2] == b"%d" % length
+                assert await client.reader.read() == b""
+                await client.close()
+            await place.empty()
+
+    run(loop, main)
+
+
+def test_continue_is_said_when_the_body_is_taken_and_not_before(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/hold", 4, "Expect: 100-continue"))
+            await asyncio.sleep(0.05)
+            assert not client.reader._buffer  # nothing yet
+            app.go.set()
+            assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.send(b"body")
+            assert (await client.reply())[0] == 200
+            client.send(head("/read", 4, "Expect: 100-continue"), b"bold")
+            assert (await client.reply())[0] == 200  # the body was there: the server need not say it
+            assert [seen.data for seen in app.seen] == [b"body", b"bold"]
+            await client.close()
+
+    run(loop, main)
+
+
+def test_application_that_breaks_leaves_the_connection_and_the_pool_right(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            for length in (10, 900_000, 5 * MIB):
+                client = await place.connect()
+                client.send(head("/crash", length), bytes(length))
+                assert (await client.reply())[0] == 500
+                assert await client.reader.read() == b""
+                await client.close()
+            await ask(place, app, b"good")
+            await place.empty()
+            full(app)
+
+    run(loop, main)
+
+
+def test_cancelled_application_leaves_the_pool_full(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 5 * MIB), bytes(2 * MIB))
+            await asyncio.sleep(0.1)
+            for task in list(place.server.server_state.tasks):
+                task.cancel()
+            assert (await client.reply())[0] == 500
+            await client.close()
+            await place.empty()
+            full(app)
+
+    run(loop, main)
+
+
+def test_shutdown_ends_a_stalled_body_with_a_reply(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 5 * MIB), b"some")
+            await asyncio.sleep(0.1)
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 2
+        assert (await client.reply())[0] == 503
+        assert app.seen[0].data == b"some"
+        assert isinstance(app.seen[0].error, ShuttingDown)
+        assert app.seen[0].way == way
+        await client.close()
+
+    run(loop, main)

@@ -1,0 +1,362 @@
+"""The commands, each as a real process: what they print, where, and how they exit."""
+
+import asyncio
+import hashlib
+import http.client
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+import tusplyr
+from tusplyr.core.media import media_of
+from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.ledger.migrate import migrate
+from tusplyr.ledger.sql import SqlLedger
+from tusplyr.settings import TABLE
+
+LIMIT = 60  # seconds until a command that hangs fails its test
+COMMANDS = ("serve", "migrate", "sweep", "verify", "uploads list", "uploads show", "uploads terminate")
+CONTENT = b"RIFF" + bytes(range(256)) * 300
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+KEY = f"audio/{SHA256[:16]}.wav"
+ESCAPE = "\x1b"
+
+
+def environ(**variables):
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("TUSPLYR_")}
+    # The source may or may not be installed; the processes under test import what this one does.
+    return mine | {"PYTHONPATH": str(Path(tusplyr.__file__).parents[1])} | variables
+
+
+def run(cwd, *arguments, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "tusplyr", *arguments],
+        cwd=cwd, env=environ(**variables), capture_output=True, text=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+
+
+def run_on_terminal(cwd, *arguments):
+    """Return the exit code and everything that a person would see."""
+    here, there = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tusplyr", *arguments],
+        cwd=cwd, env=environ(TERM="xterm", COLUMNS="160"), stdin=there, stdout=there, stderr=there,
+    )  # fmt: skip
+    os.close(there)
+    seen = b""
+    with suppress(OSError):  # Linux ends a terminal whose other side is closed with EIO
+        while piece := os.read(here, 65_536):
+            seen += piece
+    os.close(here)
+    return process.wait(LIMIT), seen.decode()
+
+
+def assert_one_line_error(done, code, *words):
+    assert done.returncode == code, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@contextmanager
+def server(cwd, *python_flags, **variables):
+    """Yield the port of a running server whose data is in `cwd`/data and whose log is `cwd`/log."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    line = [sys.executable, *python_flags, "-m", "tusplyr", "serve", "--port", str(port)]
+    with (cwd / "log").open("wb") as log:
+        process = subprocess.Popen(line, cwd=cwd, env=environ(**variables), stdout=log, stderr=log)
+    try:
+        wait_until_live(process, port, cwd / "log")
+        yield port
+        process.send_signal(signal.SIGTERM)
+        process.wait(LIMIT)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until_live(process, port, log):
+    deadline = time.monotonic() + LIMIT
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError):
+            if request(port, "GET", "/health/live")[0] == 200:
+                return
+        time.sleep(0.05)
+    pytest.fail(log.read_text()[-3000:])
+
+
+def request(port, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()} | {"Tus-Resumable": "1.0.0"}
+        connection.request(method, path, body, named)
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status, reply.headers
+    finally:
+        connection.close()
+
+
+def create(port, length, body=None):
+    """Create an upload named tone.wav and return its id."""
+    kind = {"Content_Type": "application/offset+octet-stream"} if body else {}
+    status, headers = request(
+        port, "POST", "/files", body, Upload_Length=str(length), Upload_Metadata="filename dG9uZS53YXY=", **kind
+    )
+    assert status == 201
+    return headers["Location"].rpartition("/")[2]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A data directory with one stored upload and one that lacks a byte; yields their ids."""
+    with server(tmp_path) as port:
+        yield create(port, len(CONTENT), CONTENT), create(port, len(CONTENT) + 1, CONTENT)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """A database with three uploads, the newest with hostile metadata."""
+    (tmp_path / "data").mkdir()
+    migrate(tmp_path / "data/tusplyr.db")
+
+    async def fill():
+        sql = await SqlLedger.open(tmp_path / "data/tusplyr.db")
+        for number in range(3):
+            await sql.create(
+                Upload(
+                    id=f"{number:032x}",
+                    length=1000 + number,
+                    media=media_of("a.wav"),
+                    created_at=1_000_000.0 + number,
+                    updated_at=1_000_000.0 + number,
+                    metadata=f"filename {ESCAPE}[31m\r\n".encode() if number == 2 else None,
+                )
+            )
+        first = await sql.get(f"{0:032x}")
+        await sql.move(first, Status.GONE, reason=Reason.TERMINATED)
+        await sql.close()
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+def test_bare_command_prints_help_that_names_every_command_and_the_data(tmp_path):
+    done = run(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("serve", "migrate", "sweep", "uploads", "verify", "TUSPLYR_DATA_DIR", "./data", "tusplyr.db"):
+        assert word in done.stdout
+    assert "settings-reference" not in done.stdout
+
+
+def test_version_is_printed(tmp_path):
+    assert run(tmp_path, "--version").stdout == f"tusplyr {tusplyr.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_says_where_the_data_is(tmp_path, command):
+    done = run(tmp_path, *command.split(), "--help")
+    assert done.returncode == 0
+    assert "--data-dir" in done.stdout
+    assert "TUSPLYR_DATA_DIR" in done.stdout
+
+
+def test_help_of_serve_shows_every_flag_with_its_variable_and_default(tmp_path):
+    text = " ".join(run(tmp_path, "serve", "--help").stdout.split())
+    for row in TABLE:
+        assert f"{row.flag} " in text
+        assert f"[{row.variable}{f', default {row.shown_default}' if row.shown_default else ''}]" in text
+
+
+def test_settings_reference_prints_the_page_of_the_docs(tmp_path):
+    page = Path(__file__).parents[1] / "docs/settings.md"
+    assert run(tmp_path, "settings-reference").stdout == page.read_text()
+
+
+@pytest.mark.parametrize("command", [("serve",), ("migrate",), ("sweep",), ("verify",), ("uploads", "list")])
+def test_wrong_settings_are_listed_and_nothing_is_done(tmp_path, command):
+    done = run(tmp_path, *command, TUSPLYR_PORT="eighty", TUSPLYR_DATADIR="x")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "Error: The settings cannot be used:",
+        "  TUSPLYR_DATADIR is not a variable of tusplyr; did you mean TUSPLYR_DATA_DIR?",
+        "  PORT (TUSPLYR_PORT) is 'eighty'; it must be a whole number from 0 to 65535.",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_refuses_to_listen_beyond_loopback_without_a_token(tmp_path):
+    done = run(tmp_path, "serve", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "HOST (--host) is 0.0.0.0, which other machines can reach" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_commands_that_do_not_listen_do_not_ask_for_a_token(tmp_path):
+    assert run(tmp_path, "migrate", TUSPLYR_HOST="0.0.0.0").returncode == 0
+
+
+def test_unknown_flag_is_a_wrong_command_line(tmp_path):
+    done = run(tmp_path, "serve", "--prot", "1")
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["sweep", "verify", "uploads list", "uploads show 00", "uploads terminate 00"])
+def test_without_a_database_the_command_says_so_and_makes_none(tmp_path, command):
+    assert_one_line_error(run(tmp_path, *command.split()), 1, str(tmp_path / "data/tusplyr.db"), "--data-dir")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_migrate_makes_the_database_and_can_be_repeated(tmp_path):
+    for _ in range(2):
+        done = run(tmp_path, "migrate", "--data-dir", "deep/data")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert str(tmp_path / "deep/data/tusplyr.db") in done.stdout
+    assert run(tmp_path, "uploads", "list", TUSPLYR_DATA_DIR="deep/data").stdout == ""
+
+
+@pytest.mark.parametrize("command", ["migrate", "uploads list", "serve"])
+def test_database_of_a_newer_version_is_refused_in_one_line(ledger, command):
+    with sqlite3.connect(ledger / "data/tusplyr.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    assert_one_line_error(run(ledger, *command.split(), TUSPLYR_PORT="0"), 1, "9999", "newer")
+
+
+def test_file_that_is_no_database_is_refused_in_one_line(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/tusplyr.db").write_bytes(b"not a database " * 100)
+    assert_one_line_error(run(tmp_path, "uploads", "list"), 1, "not a database")
+
+
+def test_list_is_a_tabbed_line_for_each_upload_newest_first(ledger):
+    done = run(ledger, "uploads", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == [f"{number:032x}" for number in (2, 1, 0)]
+    assert rows[0] == [f"{2:032x}", "receiving", "0", "1002", "1970-01-12T13:46:42Z", "-"]
+
+
+def test_list_is_narrowed_by_status_and_limit(ledger):
+    assert run(ledger, "uploads", "list", "--status", "gone").stdout.startswith(f"{0:032x}\tgone\t")
+    assert run(ledger, "uploads", "list", "--limit", "1").stdout.startswith(f"{2:032x}")
+    assert run(ledger, "uploads", "list", "--limit", "1").stdout.count("\n") == 1
+    assert run(ledger, "uploads", "list", "--status", "stored").stdout == ""
+    assert run(ledger, "uploads", "list", "--status", "lost").returncode == 2
+
+
+def test_list_as_json_is_one_array(ledger):
+    rows = json.loads(run(ledger, "uploads", "list", "--json").stdout)
+    assert [row["id"] for row in rows] == [f"{number:032x}" for number in (2, 1, 0)]
+    assert rows[2]["reason"] == "terminated"
+    assert json.loads(run(ledger, "uploads", "list", "--json", "--status", "stored").stdout) == []
+
+
+def test_list_on_a_terminal_is_a_table(ledger):
+    code, seen = run_on_terminal(ledger, "uploads", "list")
+    assert code == 0
+    assert "updated_at" in seen
+    assert f"{2:032x}" in seen
+
+
+def test_show_prints_every_fact_and_nothing_raw(ledger):
+    done = run(ledger, "uploads", "show", f"{2:032x}")
+    assert done.returncode == 0
+    assert re.search(r"^metadata +filename \\x1b\[31m\\r\\n$", done.stdout, re.MULTILINE)
+    assert ESCAPE not in done.stdout
+    facts = json.loads(run(ledger, "uploads", "show", f"{2:032x}", "--json").stdout)
+    assert (facts["length"], facts["media_type"], facts["sha256"]) == (1002, "audio/wav", None)
+    assert facts["metadata"] == f"filename {ESCAPE}[31m\r\n"
+    assert facts["created_at"] == "1970-01-12T13:46:42Z"
+
+
+def test_show_of_an_unknown_upload_fails(ledger):
+    assert_one_line_error(run(ledger, "uploads", "show", f"nope{ESCAPE}[31m"), 1, "There is no upload nope\\x1b[31m.")
+
+
+def test_terminate_ends_what_is_there_and_names_what_is_not(tmp_path, stored):
+    _, unfinished = stored
+    done = run(tmp_path, "uploads", "terminate", "missing", unfinished)
+    assert (done.returncode, done.stdout) == (1, f"{unfinished} terminated\n")
+    assert done.stderr == "Error: There is no upload missing.\n"
+    assert json.loads(run(tmp_path, "uploads", "show", unfinished, "--json").stdout)["reason"] == "terminated"
+    assert run(tmp_path, "uploads", "terminate", unfinished).returncode == 1
+
+
+def test_verify_names_every_object_and_is_content_with_a_whole_store(tmp_path, stored):
+    done = run(tmp_path, "verify")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{KEY}: ok\n1 objects checked, 0 wrong\n"
+
+
+def test_verify_fails_on_a_damaged_object_and_names_it(tmp_path, stored):
+    (tmp_path / "data/store" / KEY).chmod(0o600)
+    with (tmp_path / "data/store" / KEY).open("r+b") as file:
+        file.seek(1000)
+        file.write(b"!")
+    done = run(tmp_path, "verify")
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{KEY}: ")
+    assert not done.stdout.startswith(f"{KEY}: ok")
+    assert "1 wrong" in done.stderr
+
+
+def test_verify_fails_on_a_missing_object_and_names_it(tmp_path, stored):
+    (tmp_path / "data/store" / KEY).unlink()
+    done = run(tmp_path, "verify")
+    assert done.returncode == 1
+    assert KEY in done.stdout
+
+
+def test_verify_on_a_terminal_shows_a_bar(tmp_path, stored):
+    code, seen = run_on_terminal(tmp_path, "verify")
+    assert code == 0
+    assert "━" in seen
+    assert "1 objects checked, 0 wrong" in seen
+    assert KEY not in seen
+
+
+def test_sweep_says_what_it_did(tmp_path, stored):
+    done = run(tmp_path, "sweep")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "purged 0 rows" in done.stdout
+
+
+def test_serve_names_a_port_in_use_in_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert_one_line_error(run(tmp_path, "serve", "--port", port), 1, port)
+
+
+def test_serve_names_a_data_directory_that_cannot_be_written_in_one_line(tmp_path):
+    (tmp_path / "data").write_text("a file, not a directory")
+    assert_one_line_error(run(tmp_path, "serve", "--port", "0"), 1, str(tmp_path / "data"))
+
+
+def test_second_server_on_the_same_data_refuses_in_one_line(tmp_path, stored):
+    assert_one_line_error(run(tmp_path, "serve", "--port", "0"), 1, str(tmp_path / "data"))
+
+
+def test_server_does_not_import_what_only_commands_need(tmp_path):
+    run(tmp_path, "migrate")
+    with server(tmp_path, "-X", "importtime") as port:
+        create(port, len(CONTENT), CONTENT)
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", (tmp_path / "log").read_text(), re.MULTILINE))
+    assert {"tusplyr.app", "litestar"} <= imported
+    assert not {name for name in imported if name.partition(".")[0] in {"rich", "alembic"}}

@@ -1,0 +1,252 @@
+"""Settings: which source counts, what each kind accepts, and that every mistake is told at once."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tusplyr.settings import TABLE, BadSettings, Secret, Settings, load
+from tusplyr.settings.kinds import DIRECTORY, duration, show_duration, show_size, size
+
+TOKEN = "correct-horse-battery"
+ROW = {setting.name: setting for setting in TABLE}
+
+
+def problems(cwd, flags=None, environ=None):
+    with pytest.raises(BadSettings) as caught:
+        load(flags or {}, environ or {}, cwd)
+    return caught.value.problems
+
+
+def only_problem(cwd, flags=None, environ=None):
+    (problem,) = problems(cwd, flags, environ)
+    return problem
+
+
+def test_nothing_given_is_the_default_of_every_setting(tmp_path):
+    assert load({}, {"PATH": "/bin"}, tmp_path) == Settings(data_dir=tmp_path / "data")
+
+
+def test_flag_counts_before_variable_before_toml_before_default(tmp_path):
+    (tmp_path / "tusplyr.toml").write_text('port = 1\nbuffers = 5\nreserve = "1GB"\n')
+    settings = load({"port": "3", "host": None}, {"TUSPLYR_PORT": "2", "TUSPLYR_BUFFERS": "6"}, tmp_path)
+    assert (settings.port, settings.buffers, settings.reserve, settings.threads) == (3, 6, 10**9, 8)
+
+
+def test_every_setting_is_understood_from_every_source(tmp_path):
+    samples = {
+        "host": "::1", "port": "9000", "data_dir": "/srv/up", "base_path": "/a/b", "public_url": "https://example.org/x",
+        "auth_token": TOKEN, "allow_anonymous": "true", "cors_origins": "https://a.example,http://b.example:81",
+        "max_length": "5GiB", "reserve": "0", "retain": "0", "sweep_interval": "1h", "idle_timeout": "1.5m",
+        "takeover_timeout": "9", "checkpoint_bytes": "1 MiB", "checkpoint_seconds": "0.5s", "buffers": "2",
+        "threads": "1", "direct_body": "false", "store": "filesystem", "log_level": "debug", "log_format": "json",
+    }  # fmt: skip
+    assert set(samples) == set(ROW)
+    (tmp_path / "tusplyr.toml").write_text("\n".join(f"{name} = {text!r}" for name, text in samples.items()))
+    from_toml = load({}, {}, tmp_path)
+    assert load(samples, {}, tmp_path / "elsewhere") == from_toml
+    assert load({}, {ROW[name].variable: text for name, text in samples.items()}, tmp_path / "elsewhere") == from_toml
+    assert all(getattr(from_toml, row.field) != row.default for row in TABLE if row.name != "store")
+    assert from_toml.cors_origins == ("https://a.example", "http://b.example:81")
+    assert (from_toml.idle_timeout, from_toml.max_length, from_toml.checkpoint_bytes) == (90.0, 5 * 2**30, 2**20)
+
+
+def test_toml_may_use_its_own_numbers_booleans_and_lists(tmp_path):
+    (tmp_path / "tusplyr.toml").write_text(
+        'port = 81\nidle_timeout = 2.5\ndirect_body = false\ncors_origins = ["https://a.example", "https://b.example"]\n'
+    )
+    settings = load({}, {}, tmp_path)
+    assert (settings.port, settings.idle_timeout, settings.direct_body) == (81, 2.5, False)
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+
+
+@pytest.mark.parametrize(
+    "line", ["port = [80]", "port = 80.5", "port = 2020-01-01", "data_dir = ['a', 'b']", "host.a = 1"]
+)
+def test_toml_values_of_the_wrong_type_are_refused(tmp_path, line):
+    (tmp_path / "tusplyr.toml").write_text(line)
+    assert str(tmp_path / "tusplyr.toml") in only_problem(tmp_path)
+
+
+@pytest.mark.parametrize("content", [TOKEN, TOKEN + "\n", TOKEN + "\r\n"])
+def test_variable_with_file_behind_its_name_reads_that_file_without_its_last_newline(tmp_path, content):
+    (tmp_path / "token").write_bytes(content.encode())
+    assert load({}, {"TUSPLYR_AUTH_TOKEN_FILE": "token"}, tmp_path).auth_token == TOKEN
+
+
+@pytest.mark.parametrize("content", [TOKEN + "\n\n", TOKEN + " \n", "\n", ""])
+def test_only_one_newline_is_taken_off_a_file(tmp_path, content):
+    (tmp_path / "token").write_text(content)
+    assert "AUTH_TOKEN (TUSPLYR_AUTH_TOKEN_FILE) is not usable" in only_problem(
+        tmp_path, {}, {"TUSPLYR_AUTH_TOKEN_FILE": "token"}
+    )
+
+
+def test_variable_and_its_file_together_are_a_problem(tmp_path):
+    (tmp_path / "port").write_text("81")
+    assert "PORT is set twice" in only_problem(tmp_path, {}, {"TUSPLYR_PORT": "80", "TUSPLYR_PORT_FILE": "port"})
+
+
+def test_file_that_cannot_be_read_is_told_without_its_name(tmp_path):
+    problem = only_problem(tmp_path, {}, {"TUSPLYR_AUTH_TOKEN_FILE": TOKEN})
+    assert "TUSPLYR_AUTH_TOKEN_FILE" in problem
+    assert "No such file" in problem
+    assert TOKEN not in problem
+
+
+def test_files_that_are_not_text_or_far_too_long_are_problems(tmp_path):
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "long").write_bytes(b"a" * 2**21)
+    found = problems(tmp_path, {}, {"TUSPLYR_HOST_FILE": "binary", "TUSPLYR_LOG_LEVEL_FILE": "long"})
+    assert "not UTF-8" in found[0]
+    assert "more than" in found[1]
+
+
+def test_config_is_named_by_flag_or_variable_and_must_then_exist(tmp_path):
+    (tmp_path / "other.toml").write_text("port = 82\n")
+    (tmp_path / "tusplyr.toml").write_text("port = 83\n")
+    assert load({"config": "other.toml"}, {"TUSPLYR_CONFIG": "missing.toml"}, tmp_path).port == 82
+    assert load({}, {"TUSPLYR_CONFIG": "other.toml"}, tmp_path).port == 82
+    assert "missing.toml cannot be used (No such file" in only_problem(tmp_path, {"config": "missing.toml"})
+
+
+def test_every_problem_of_every_source_is_told_at_once(tmp_path):
+    (tmp_path / "tusplyr.toml").write_text('prot = 80\nreserve = "64 QB"\n[s3]\nbucket = "b"\n')
+    told = "\n".join(
+        problems(
+            tmp_path,
+            {"idle_timeout": "0s"},
+            {"TUSPLYR_DATADIR": "x", "TUSPLYR_PORT": "eighty", "TUSPLYR_STORE": "s3", "TUSPLYR_AUTH_TOKEN": "short"},
+        )
+    )
+    toml = tmp_path / "tusplyr.toml"
+    assert told.splitlines() == [
+        f"prot in {toml} is not a setting of tusplyr; did you mean port?",
+        f"s3 in {toml} is not a setting of tusplyr.",
+        "TUSPLYR_DATADIR is not a variable of tusplyr; did you mean TUSPLYR_DATA_DIR?",
+        f"RESERVE ({toml}) is '64 QB'; it must be {ROW['reserve'].kind.must}.",
+        f"AUTH_TOKEN (TUSPLYR_AUTH_TOKEN) is not usable; it must be {ROW['auth_token'].kind.must}.",
+        "PORT (TUSPLYR_PORT) is 'eighty'; it must be a whole number from 0 to 65535.",
+        "STORE (TUSPLYR_STORE) is 's3'; it must be filesystem (s3: not built yet).",
+        f"IDLE_TIMEOUT (--idle-timeout) is '0s'; it must be {ROW['idle_timeout'].kind.must}.",
+    ]
+
+
+def test_broken_toml_is_one_problem_beside_the_others(tmp_path):
+    (tmp_path / "tusplyr.toml").write_text("port = \n")
+    first, second = problems(tmp_path, {"threads": "many"})
+    assert "not TOML: Invalid value (at line 1" in first
+    assert second.startswith("THREADS (--threads) is 'many'")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "localhost.example.org"])
+def test_host_beyond_loopback_needs_a_token_or_consent(tmp_path, host):
+    problem = only_problem(tmp_path, {}, {"TUSPLYR_HOST": host})
+    assert problem.startswith(f"HOST (TUSPLYR_HOST) is {host}, which other machines can reach")
+    assert load({}, {"TUSPLYR_HOST": host, "TUSPLYR_AUTH_TOKEN": TOKEN}, tmp_path).host == host
+    assert load({"allow_anonymous": True}, {"TUSPLYR_HOST": host}, tmp_path).host == host
+    assert load({}, {"TUSPLYR_HOST": host}, tmp_path, rules=()).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST"])
+def test_loopback_needs_neither(tmp_path, host):
+    assert load({"host": host}, {}, tmp_path).host == host
+
+
+def test_wrong_token_is_not_reported_as_a_missing_one_too(tmp_path):
+    assert "AUTH_TOKEN" in only_problem(tmp_path, {"host": "0.0.0.0", "auth_token": "short"})
+
+
+def test_secret_is_in_no_repr_and_in_no_message(tmp_path):
+    settings = load({"auth_token": TOKEN}, {}, tmp_path)
+    assert TOKEN not in repr(settings) + f"{settings}" + repr([settings.auth_token])
+    assert settings.auth_token == TOKEN
+    bad = "battery staple horse"
+    environ = {"TUSPLYR_AUTH_TOKEN": bad, "TUSPLYR_PORT": "x", "TUSPLYR_AUTH_TOKN": bad}
+    assert bad not in "\n".join(problems(tmp_path, {}, environ))
+    (tmp_path / "tusplyr.toml").write_text(f"auth_token = {{ it = '{bad}' }}")
+    assert bad not in only_problem(tmp_path)
+
+
+def test_secret_survives_a_copy_as_a_secret():
+    assert repr(pickle.loads(pickle.dumps(Secret(TOKEN)))) == repr(Secret("x"))
+
+
+REFUSED = {
+    "host": ["", "a b", "127.0.0.256", "[::1]", "host:80", "-a", "a/b", "1.2.3"],
+    "port": ["", "-1", "+80", "8_0", "65536", "80.0", "٨٠", "tcp://10.0.0.1:80"],
+    "data_dir": ["", "a\0b"],
+    "base_path": ["", "/", "files", "/files/", "//files", "/a/../b", "/.", "/a b", "/é", "/a?b",
+                  "/health", "/metrics/x", "/a\n"],
+    "public_url": ["", "example.org", "ftp://a.example", "https://", "https://a.example?x", "https://a.example/#y",
+                   "https://me:pw@a.example", "https://a.example/\r\nX: y", "https://a.example:99999", "//a.example"],
+    "auth_token": ["", "fifteen-letters", "sixteen letters!", "sixteen-letters\n", "sixteen-lettérs!"],
+    "allow_anonymous": ["", "maybe", "2"],
+    "cors_origins": ["*,https://a.example", "a.example", "https://a.example/", "https://a.example/x",
+                     "https://a.example,", "null"],
+    "max_length": ["0", "-1", "9223372036854775808", "1e9", "1.5GiB", "64 XB", "GiB", "1 0", "1  KB", ""],
+    "retain": ["-1", "1w", "3651d", "inf", "nan", "1e3", ".5", ""],
+    "idle_timeout": ["0", "0s"],
+    "buffers": ["1", "65537", "16MiB"],
+    "threads": ["0", "257"],
+    "store": ["s3", "Filesystem", ""],
+    "log_level": ["INFO", "trace"],
+    "log_format": ["xml"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in REFUSED.items() for text in texts])
+def test_what_is_not_of_the_grammar_is_refused_with_what_would_be_right(tmp_path, name, text):
+    problem = only_problem(tmp_path, {name: text})
+    assert problem.startswith(f"{name.upper()} (--{name.replace('_', '-')}) is ")
+    assert problem.endswith(f"it must be {ROW[name].kind.must}.")
+    assert problem.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("1", 1), ("10B", 10), ("1kb", 1000), ("1KiB", 1024), ("64 MiB", 2**26), ("64mib", 2**26), ("1GB", 10**9),
+     ("2TiB", 2**41), ("9223372036854775807", 2**63 - 1)],
+)  # fmt: skip
+def test_sizes(text, bytes_):
+    assert size(1).parse(text) == bytes_
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30", 30), ("30s", 30), ("5m", 300), ("24h", 86_400), ("7d", 604_800), ("0.25 s", 0.25)]
+)
+def test_durations(text, seconds):
+    assert duration().parse(text) == seconds
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_size_that_was_shown_reads_back_as_itself(value):
+    assert size(0).parse(show_size(value)) == value
+
+
+@given(st.integers(0, 3650 * 86_400 * 1000))
+def test_duration_that_was_shown_reads_back_as_itself(milliseconds):
+    assert duration(zero=True).parse(show_duration(milliseconds / 1000)) == milliseconds / 1000
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.shown_default], ids=lambda row: row.name)
+def test_default_is_of_its_own_grammar(row):
+    assert row.kind.parse(row.shown_default) == row.default
+
+
+def test_paths_start_at_the_working_directory(tmp_path):
+    settings = load({"data_dir": "d"}, {}, tmp_path)
+    assert (settings.database, settings.spool, settings.store) == (
+        tmp_path / "d/tusplyr.db",
+        tmp_path / "d/spool",
+        tmp_path / "d/store",
+    )
+    assert load({"data_dir": "/var/d"}, {}, tmp_path).data_dir == Path("/var/d")
+    assert DIRECTORY.show(Path("/var/d")) == "/var/d"
+
+
+def test_settings_cannot_be_changed(tmp_path):
+    with pytest.raises(AttributeError):
+        load({}, {}, tmp_path).port = 1
