@@ -12,6 +12,7 @@ import argparse
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from bench import machine, report
@@ -58,9 +59,7 @@ def _measure(arguments: argparse.Namespace) -> Results:
     if not servers or not cases:
         raise SystemExit("bench: no such server or case; see python -m bench run --help")
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
-    work = arguments.data_dir.resolve() / "run"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+    work = Path(tempfile.mkdtemp(prefix="run-", dir=arguments.data_dir.resolve()))
     try:
         machine.check(work, GIB if arguments.quick else _NEEDED)
         found = [server for server in servers if server.found()]
@@ -71,7 +70,10 @@ def _measure(arguments: argparse.Namespace) -> Results:
             say(f"{name}: missing on this machine")
         rounds = arguments.rounds or (1 if arguments.quick else 9)
         sizes = QUICK if arguments.quick else FULL
-        measure_all(results, cases=cases, servers=found, sizes=sizes, rounds=rounds, work=work)
+        try:
+            measure_all(results, cases=cases, servers=found, sizes=sizes, rounds=rounds, work=work)
+        finally:
+            results.save(_LAST)  # what was measured before an interruption can still be shown
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return results
@@ -88,13 +90,13 @@ def main() -> None:
     if arguments.command is None:
         parser.print_help()
         return
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     if arguments.command == "run":
         try:
             results = _measure(arguments)
         except machine.UnfitError as error:
             raise SystemExit(f"bench: {error}") from None
-        results.save(_LAST)
     else:
         results = Results.load(_LAST)
     sys.stdout.write(report.text(results))

@@ -24,7 +24,7 @@ STALL = 300_000  # bytes that arrive before a client goes silent
 PATCH = 8 * MIB
 _CROWD = 100
 _STALLED = 2.0  # seconds that stalled clients are watched
-_TAKEOVER_LIMIT = 10.0  # seconds after which a takeover counts as not possible
+_TAKEOVER_LIMIT = 8.0  # seconds after which a takeover counts as not possible
 _TAIL_BUFFER = 256 * KIB  # a fixed send buffer, so that what waits in it does not grow with the upload
 
 
@@ -43,7 +43,7 @@ FULL = Sizes(
     large=GIB,
     huge=4 * GIB,
     tails=(16 * MIB, 64 * MIB, 256 * MIB, GIB, 4 * GIB),
-    small_seconds=1.5,
+    small_seconds=1.2,
     crowd_each=16 * MIB,
 )
 QUICK = Sizes(
@@ -133,7 +133,7 @@ def memory_one(write: int, label: str) -> Measure:
     """Return the case: peak memory of one huge PATCH, sent in writes of `write` bytes."""
 
     def measure(running: Running, sizes: Sizes) -> Figures:
-        length = sizes.huge
+        length = sizes.huge if write > KIB else sizes.large  # a thousand times more writes are slow in any client
         body = payload(length)
         with Connection(running.port) as connection:
             path = connection.create(running.server.path, length)
@@ -195,6 +195,8 @@ def tail(running: Running, sizes: Sizes) -> Figures:
     """Time from the last byte to the reply, by length. Short ones are repeated, and the median is taken."""
     figures = {}
     for length in sizes.tails:
+        if length > sizes.large and not running.server.ours:
+            continue  # only ours has to show that the longest is no slower; peers would take minutes
         repeats = max(1, min(5, 256 * MIB // length))
         taken = []
         for _ in range(repeats):

@@ -102,6 +102,10 @@ def _processor() -> str:
     return f"{os.cpu_count()} x {model}"
 
 
+def _kernel() -> str:
+    return ".".join(platform.release().split(".")[:2])
+
+
 def _ram() -> str:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return f"{total / GIB:.0f} GiB"
@@ -113,7 +117,7 @@ def facts(directory: Path) -> dict[str, str]:
         "disk": _medium(volume(directory)),
         "one fdatasync": f"{sync_milliseconds(directory):.2f} ms (median, 4 KiB added)",
         "synced writing": f"{synced_throughput(directory):.0f} MiB/s (a sync every 16 MiB)",
-        "machine": f"{_processor()}, {_ram()} RAM, {platform.system()} {platform.release()}",
+        "machine": f"{_processor()}, {_ram()} RAM, {platform.system()} {_kernel()}",
         "python": platform.python_version(),
         "uvicorn": importlib.metadata.version("uvicorn"),
         "load average": " ".join(f"{each:.2f}" for each in os.getloadavg()) + " at the start",

@@ -55,6 +55,11 @@ class Results:
         ratios = [ours[number] / theirs[number] for number in ours if theirs.get(number)]
         return statistics.median(ratios) if ratios else None
 
+    def tails(self) -> list[str]:
+        """Return the figures of the time from last byte to reply, the shortest upload first."""
+        found = [name for name in self.samples if name.startswith("last byte to reply")]
+        return sorted(found, key=lambda name: int(name.split()[-3]))
+
     def rounds(self, figure: str) -> int:
         """Return how often a figure was measured."""
         return max(map(len, self.samples.get(figure, {}).values()), default=0)

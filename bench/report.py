@@ -61,10 +61,10 @@ def _worst(*figures: str) -> Callable[[Results], float | None]:
 
 
 def _growth(results: Results) -> float | None:
-    tails = [name for name in results.samples if name.startswith("last byte to reply")]
+    tails = results.tails()
     if len(tails) < 2:
         return None
-    short, long = results.median(tails[0], _OURS), results.median(tails[-1], _OURS)
+    short, long = (results.median(figure, _OURS) for figure in (tails[0], tails[-1]))
     return long / short if short and long else None
 
 
@@ -150,8 +150,10 @@ def text(results: Results) -> str:
     problems = "".join(f"- {where}: {what}\n" for where, what in results.problems.items())
     return f"""# Measured beside its peers
 
-Made by `{results.facts["command"]}`. Medians of interleaved rounds; ratios are medians of the ratios of single
-rounds. Peers neither hash nor sync: tusplyr does both before each reply. How it is measured: `bench/README.md`.
+    {results.facts["command"]}
+
+Medians of interleaved rounds; ratios are medians of the ratios of single rounds. The peers neither hash nor sync:
+tusplyr does both before each reply. How it is measured: `bench/README.md`.
 
 {facts}
 {servers}{missing}

@@ -60,7 +60,10 @@ class Server:
         """Return its version in one line."""
         if isinstance(self.version, str):
             return self.version
-        done = subprocess.run(self.version, capture_output=True, text=True, timeout=20, check=False)
+        try:
+            done = subprocess.run(self.version, capture_output=True, text=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return "version unknown"
         return (done.stdout.strip() or done.stderr.strip() or "version unknown").replace("\n", "; ")
 
 

@@ -21,6 +21,7 @@ from litestar import Request
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
+from tusplyr import logs
 from tusplyr.core.commands import Head
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import best_provider, hash_file_chunked
@@ -38,7 +39,7 @@ from tusplyr.engine.tally import Tally
 from tusplyr.ledger import revisions
 from tusplyr.ledger.listing import list_contents
 from tusplyr.ledger.sql import SqlLedger
-from tusplyr.settings import Settings
+from tusplyr.settings import PREFIX, Settings
 from tusplyr.spool.disk import DiskSpool
 from tusplyr.stores.filesystem import FilesystemStore
 from tusplyr.web import ops, server, uploads
@@ -50,7 +51,7 @@ from tusplyr.web.pool import Pool
 log = logging.getLogger(__name__)
 
 
-class StartFailed(Exception):
+class StartFailed(TusplyrError):
     """The server or a command cannot start; the text is one line for the operator."""
 
 
@@ -79,6 +80,7 @@ def serve(settings: Settings) -> None:
         StartFailed: the data directory cannot be written or is another server's, the port is in use, or the
             database is newer than this version.
     """
+    logs.configure(settings)
     with ExitStack() as stack:
         _make_directories(settings)
         stack.enter_context(_locked(settings.data_dir))
@@ -291,10 +293,14 @@ def _migrate(settings: Settings) -> None:
             return
     except LedgerDown as error:
         raise StartFailed(str(error)) from error
-    command = [sys.executable, "-m", "tusplyr", "migrate", "--data-dir", str(settings.data_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    command = [sys.executable, "-m", "tusplyr", "migrate", "--config", os.devnull, "--data-dir", str(settings.data_dir)]
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
+    }  # settings is what counts
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
-        raise StartFailed((done.stderr.strip().splitlines() or ["The database could not be migrated."])[-1])
+        said = done.stderr.strip().splitlines() or ["The database could not be migrated."]
+        raise StartFailed(said[-1].removeprefix("Error: "))
 
 
 def _listen(settings: Settings) -> socket.socket:

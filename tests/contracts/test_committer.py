@@ -236,6 +236,8 @@ def test_another_writer_is_waited_for_no_longer_than_the_busy_timeout(rig):
         with closing(connect(rig.path)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert await told(committer.commit(insert(1)), committer.commit(insert(2))) == [LedgerDown] * 2
+            # Nobody got as far as a statement: each would have waited the whole time, one after the other.
+            assert not [statement for statement in rig.seen if statement.startswith("INSERT")]
             other.execute("ROLLBACK")
         assert await committer.commit(insert(3)) == 1
 

@@ -6,6 +6,7 @@ that goes on as clients do finds at least what it was told, and ends with its by
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from enum import StrEnum
@@ -16,7 +17,7 @@ import pytest
 
 from rig.life import BODY, DEATH_LIMIT, FIRST, SECOND, WHOLE, await_stored, check_stored_once, resume, sweep
 from rig.server import Server
-from rig.trace import LINK, SEND, SYNC, UNLINK, WRITE, killed_at, socket_of
+from rig.trace import LINK, SEND, SYNC, UNLINK, WRITE, attached, killed_at, read, socket_of
 from rig.tus import Client
 
 pytestmark = pytest.mark.crash
@@ -42,6 +43,9 @@ class Where(StrEnum):
     REPLY = "connection"
 
 
+NEXT_COMMIT = 0
+
+
 class Row(NamedTuple):
     """One row of the crash table.
 
@@ -50,7 +54,7 @@ class Row(NamedTuple):
         stage: see `Stage`.
         calls: the server dies on entering one of these system calls,
         where: made on this,
-        nth: for the nth time.
+        nth: for the nth time; `NEXT_COMMIT` stands for the first time after the ledger's first commit.
         offsets: what HEAD may say afterwards; None stands for an upload that is gone.
         left: spool files that a sweep may leave, because a row that nobody was told of still wants them.
     """
@@ -86,8 +90,8 @@ TABLE = [
     Row("received written, not synced", Stage.COMPLETE, SYNC, Where.LEDGER, offsets=offsets(FIRST, WHOLE)),
     Row("received, before publish", Stage.COMPLETE, LINK, Where.ANY, offsets=offsets(WHOLE)),
     Row("linked, name not synced", Stage.COMPLETE, SYNC, Where.FOLDER, offsets=offsets(WHOLE)),
-    Row("published, before stored", Stage.COMPLETE, ("close",), Where.FOLDER, offsets=offsets(WHOLE)),
-    Row("stored written, not synced", Stage.COMPLETE, SYNC, Where.LEDGER, nth=2, offsets=offsets(WHOLE)),
+    Row("published, before stored", Stage.COMPLETE, WRITE, Where.LEDGER, NEXT_COMMIT, offsets(WHOLE)),
+    Row("stored written, not synced", Stage.COMPLETE, SYNC, Where.LEDGER, 2, offsets(WHOLE)),
     Row("stored, before discard", Stage.COMPLETE, UNLINK, Where.ANY, offsets=offsets(WHOLE)),
     Row("discarded, no reply", Stage.COMPLETE, SEND, Where.REPLY, offsets=offsets(WHOLE)),
     Row("asked to terminate, no row", Stage.TERMINATE, WRITE, Where.LEDGER, offsets=offsets(FIRST)),
@@ -99,8 +103,8 @@ TABLE = [
 # The same on a store that lies on another volume: link(2) is refused first, then a copy is made and linked.
 COPY_TABLE = [
     Row("copy begun, nothing in it", Stage.COMPLETE, ("read",), Where.SPOOL_FILE, offsets=offsets(WHOLE)),
-    Row("copied, not synced", Stage.COMPLETE, ("read",), Where.SPOOL_FILE, nth=2, offsets=offsets(WHOLE)),
-    Row("copy synced, not linked", Stage.COMPLETE, LINK, Where.ANY, nth=2, offsets=offsets(WHOLE)),
+    Row("copied, not synced", Stage.COMPLETE, ("read",), Where.SPOOL_FILE, 2, offsets(WHOLE)),
+    Row("copy synced, not linked", Stage.COMPLETE, LINK, Where.ANY, 2, offsets(WHOLE)),
     Row("copy linked, still under its other name", Stage.COMPLETE, UNLINK, Where.ANY, offsets=offsets(WHOLE)),
     Row("copy linked, name not synced", Stage.COMPLETE, SYNC, Where.FOLDER, offsets=offsets(WHOLE)),
 ]
@@ -140,22 +144,38 @@ def act(row: Row, client: Client, path: str) -> None:
             client.delete(path)
 
 
+def prepare(row: Row, client: Client) -> str:
+    """Bring a fresh server to just before the request of a row; return the path of the upload, if it has one."""
+    if row.stage is Stage.CREATE:
+        client.head("/files/0")  # the connection is known to the server from here on
+        return ""
+    path = client.create(WHOLE, "take.wav")
+    assert client.patch(path, 0, BODY[:FIRST]).offset == FIRST
+    return path
+
+
+def rehearse(row: Row, folder: Path) -> int:
+    """Play a row on a server of its own that lives; return which call of its kind is the first of the second commit."""
+    with Server(folder / "rehearsal") as server, Client(server.port) as client:
+        path = prepare(row, client)
+        ledger = str(server.data / "tusplyr.db-wal")
+        with attached(server.pid, folder, "-P", ledger, "-e", f"trace={','.join({*row.calls, *SYNC})}") as trace:
+            act(row, client, path)
+    names = [call.name for call in read(trace)]
+    return next(number for number, name in enumerate(names) if name in SYNC) + 1
+
+
 def crash(row: Row, server: Server, folder: Path) -> str:
-    """Bring a fresh server to the point of a row and let it die there; return the path of the upload, if it has one."""
+    """Bring a fresh server to the point of a row and let it die there; return what `prepare` does."""
+    nth = rehearse(row, folder) if row.nth == NEXT_COMMIT else row.nth
     with Client(server.port) as client:
-        path = ""
-        if row.stage is not Stage.CREATE:
-            path = client.create(WHOLE, "take.wav")
-            assert client.patch(path, 0, BODY[:FIRST]).offset == FIRST
-        else:
-            client.head("/files/0")  # the connection is known to the server from here on
-        where = target(row, server, client, path)
-        with killed_at(server.pid, folder, row.calls, where, row.nth):
+        path = prepare(row, client)
+        with killed_at(server.pid, folder, row.calls, target(row, server, client, path), nth):
             with pytest.raises(ConnectionError):
                 act(row, client, path)
             assert server.wait_dead(DEATH_LIMIT), "the row was never reached"
     assert server.process is not None
-    assert server.process.returncode == -9
+    assert server.process.returncode == -signal.SIGKILL
     return path
 
 

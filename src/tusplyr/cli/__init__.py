@@ -9,7 +9,7 @@ does not use. Invariant: an error is a clear line on stderr, never a traceback.
 import click
 
 from tusplyr import __version__
-from tusplyr.cli.options import Commands, need_ledger, with_settings
+from tusplyr.cli.options import Commands, need_ledger, told, with_settings
 from tusplyr.cli.uploads import uploads
 from tusplyr.cli.verify import verify
 from tusplyr.durable import make_directory
@@ -42,10 +42,8 @@ def serve(settings: Settings) -> None:
     """
     from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
 
-    try:
+    with told(app.StartFailed):
         app.serve(settings)
-    except app.StartFailed as error:
-        raise click.ClickException(str(error)) from error
 
 
 @commands.command()
@@ -71,10 +69,11 @@ def sweep(settings: Settings) -> None:
     Removes leftovers in the spool, and the rows of uploads that ended longer than RETAIN ago. Finished content in
     store/ is never deleted.
     """
+    need_ledger(settings)
     from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
 
-    need_ledger(settings)
-    report = app.sweep(settings)
+    with told(app.StartFailed):
+        report = app.sweep(settings)
     click.echo(
         f"removed {report.discarded} spool files and {report.unfinished} unfinished copies, purged {report.purged} rows"
     )

@@ -8,7 +8,8 @@ variable and the default.
 import functools
 import os
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -61,6 +62,15 @@ def with_settings(*names: str, rules: Collection[Rule] = ()) -> Decorator:
         return decorated
 
     return decorate
+
+
+@contextmanager
+def told(error: type[Exception]) -> Iterator[None]:
+    """Turn one more kind of error, whose text is a line for the operator, into that line and exit code 1."""
+    try:
+        yield
+    except error as caught:
+        _fail(caught, str(caught))
 
 
 def need_ledger(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from tusplyr.cli.options import need_ledger, with_settings
+from tusplyr.cli.options import need_ledger, told, with_settings
 from tusplyr.core.model import Status, Upload
 from tusplyr.settings import Settings
 
@@ -37,9 +37,9 @@ def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> 
     receiving: bytes are still missing. received: all bytes are here, publishing is under way or failing (see
     "show"). stored: published under its key. gone: terminated or lost. Sizes are bytes, times are UTC.
     """
+    need_ledger(settings)
     from tusplyr.ledger.listing import list_uploads  # noqa: PLC0415 - imported when it runs, see the package
 
-    need_ledger(settings)
     rows = [
         _facts(row) for row in list_uploads(settings.database, status=Status(status) if status else None, limit=limit)
     ]
@@ -58,9 +58,9 @@ def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> 
 @with_settings("data_dir")
 def show(settings: Settings, upload_id: str, as_json: bool) -> None:
     """Show everything that is known of one upload."""
+    need_ledger(settings)
     from tusplyr.ledger.listing import find  # noqa: PLC0415 - imported when it runs, see the package
 
-    need_ledger(settings)
     upload = find(settings.database, upload_id)
     if upload is None:
         raise click.ClickException(f"There is no upload {_plain(upload_id)}.")
@@ -79,12 +79,14 @@ def terminate(settings: Settings, upload_ids: tuple[str, ...]) -> None:
 
     Works while the server runs. Goes on after an ID that does not exist, and exits with 1 in the end.
     """
+    need_ledger(settings)
     from tusplyr import app  # noqa: PLC0415 - imported when it runs, see the package
 
-    need_ledger(settings)
     missing = 0
     for upload_id in upload_ids:
-        if app.terminate(settings, upload_id):
+        with told(app.StartFailed):
+            ended = app.terminate(settings, upload_id)
+        if ended:
             click.echo(f"{_plain(upload_id)} terminated")
         else:
             missing += 1

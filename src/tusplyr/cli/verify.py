@@ -26,9 +26,9 @@ def verify(settings: Settings) -> None:
     Reads every byte under store/ and changes nothing; the server may go on running. Names each object that
     is missing, damaged or unknown, and exits with 1 if there is any.
     """
+    need_ledger(settings)
     from tusplyr import app  # noqa: PLC0415 - imported when it runs, see the package
 
-    need_ledger(settings)
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     checks = app.verify(settings)
     if on_terminal:

@@ -85,6 +85,6 @@ class Intake:
             return row  # a chunked body has brought the last byte, but its end may still turn out broken
         if sink.at > row.offset or complete:
             await self._offload.run(sink.sync)
-            sha256 = await self._offload.run(sink.sha256) if complete else None
+            sha256 = sink.sha256() if complete else None
             return await self._ledger.checkpoint(row, sink.at, sink.state(), sha256)
         return row

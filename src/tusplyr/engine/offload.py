@@ -6,9 +6,14 @@ caller was cancelled meanwhile; so buffers and digests can be touched again.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from tusplyr.core.errors import TusplyrError
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -27,9 +32,20 @@ class Offload:
         """Run a blocking function in a worker thread and return its result. Joins under cancellation."""
         return await joined(asyncio.get_running_loop().run_in_executor(self._executor, function, *args))
 
+    def later(self, function: Callable[..., None], *args: object) -> None:
+        """Run a blocking function that nobody waits for and that may fail: a sweep makes up for it."""
+        self._executor.submit(_logged, function, *args)
+
     def close(self) -> None:
-        """End the threads, after what they are running."""
+        """End the threads, after everything that was handed to them."""
         self._executor.shutdown()
+
+
+def _logged(function: Callable[..., None], *args: object) -> None:
+    try:
+        function(*args)
+    except TusplyrError as error:
+        log.warning("%s%s failed and is left to the sweep: %s", function.__name__, args, error)
 
 
 async def joined(awaitable: Awaitable[Result]) -> Result:

@@ -90,19 +90,21 @@ class Publisher:
 
     async def _publish(self, upload: Upload) -> Upload:
         content = _content(upload)
-        known = await self._ledger.content(content.key)
-        if known and known.sha256 != content.sha256:
-            raise Conflict(f"other content ({known.sha256}) is stored under {content.key}")
-        await self._offload.run(self._place, upload, content, known)
+        if not await self._offload.run(self._place, upload.id, content, False):
+            known = await self._ledger.content(content.key)
+            if known is None or known.sha256 != content.sha256:
+                await self._offload.run(self._place, upload.id, content, True)
         stored = await self._ledger.move(upload, Status.STORED, content=content)
-        await self._offload.run(self._spool.discard, upload.id)
+        self._offload.later(self._spool.discard, upload.id)
         return stored
 
-    def _place(self, upload: Upload, content: Content, known: Content | None) -> None:
-        if known and self._store.stat(content.key) == content.length:
-            return  # equal content, and the object is really there
-        with self._spool.read(upload.id) as source:
+    def _place(self, upload_id: str, content: Content, compare: bool) -> bool:
+        """Publish; without `compare` only if nothing is under the key, which spares reading what is. Say if it was done."""
+        if not compare and self._store.stat(content.key) == content.length:
+            return False
+        with self._spool.read(upload_id) as source:
             self._store.publish(content, source)
+        return True
 
     async def _postpone(self, upload: Upload, error: TusplyrError) -> Upload:
         self._tally.postponed += 1

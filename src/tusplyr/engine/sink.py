@@ -65,9 +65,9 @@ class Sink:
         return self._digest.save() if self._digest else self._upload.digest
 
     def sha256(self) -> str:
-        """Return the hex digest of everything up to `at`. May read the spool."""
+        """Return the hex digest of everything up to `at`, some of which this append has written. Does not block."""
         if self._digest is None:
-            self._digest = self._restore()
+            raise SpoolDown(f"upload {self._upload.id} has no digest, although its last byte was just written")
         return self._digest.hexdigest()
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
 """The one writer of the database, and how callers share its commits.
 
 Owns the writer connection, its thread and the order of commits. Must not know what the statements
-say. Invariant: a caller is answered only after the COMMIT that holds its unit, or after it is certain
-that nothing of its unit was kept.
+say. Invariant: a caller is told of success only after the COMMIT that holds its whole unit, and of
+failure only when nothing of the unit can be read. (After a sync that failed, a loss of power may still
+bring the unit back, whole; the row is then ahead of the reply, never of the bytes.)
 
 A durable commit costs far more than a statement, so all units that wait at that moment share one
 transaction, each under a savepoint of its own. It is plain `sqlite3` in one thread rather than
@@ -122,7 +123,7 @@ class Committer:
 
         Raises:
             Superseded: a row with that key is there already.
-            NoSpace, LedgerDown: the group could not be committed; nothing of the unit was kept.
+            NoSpace, LedgerDown: the group could not be committed, or the statement could not run.
             TusplyrError: what a step made of touching no row.
         """
         if self._closed:
@@ -178,11 +179,9 @@ class Committer:
         return outcomes
 
     def _recover(self, error: sqlite3.Error) -> None:
+        """Let go of a connection that may not be fit for the next group; to close it rolls back what is open."""
         with suppress(sqlite3.Error):
-            if self._connection is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        if _code(error) not in _PASSING or (self._connection is not None and self._connection.in_transaction):
-            with suppress(sqlite3.Error):
+            if _code(error) not in _PASSING or (self._connection is not None and self._connection.in_transaction):
                 self._disconnect()
 
     def _connected(self) -> sqlite3.Connection:

@@ -2,6 +2,6 @@
 
 from tusplyr.settings.kinds import Secret
 from tusplyr.settings.sources import EXPOSURE, BadSettings, Rule, load
-from tusplyr.settings.table import TABLE, Setting, Settings
+from tusplyr.settings.table import PREFIX, TABLE, Setting, Settings
 
-__all__ = ["EXPOSURE", "TABLE", "BadSettings", "Rule", "Secret", "Setting", "Settings", "load"]
+__all__ = ["EXPOSURE", "PREFIX", "TABLE", "BadSettings", "Rule", "Secret", "Setting", "Settings", "load"]

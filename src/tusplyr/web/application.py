@@ -45,7 +45,7 @@ def build(handlers: list[HTTPRouteHandler], *, base_path: str, limits: Limits, o
         logging_config=None,
     )
     return Edge(
-        litestar,  # type: ignore[arg-type]  # the same callable, typed more narrowly
+        litestar,
         base_path=base_path,
         standard=tus1.HEADERS,
         discovery=tus1.write_discovery(limits),

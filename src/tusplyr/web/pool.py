@@ -40,6 +40,11 @@ class Pool:
         return self.count - self._made + len(self._free)
 
     @property
+    def scarce(self) -> bool:
+        """No buffer is free, or those that are free were promised to who waits."""
+        return self.free <= len(self._waiting)
+
+    @property
     def scratch(self) -> bytearray:
         """64 KiB that hold bytes between a read and the copy in the same step of the loop, never longer."""
         if self._scratch is None:

@@ -23,8 +23,7 @@ from tusplyr.web.exchange import App, Exchange
 from tusplyr.web.pool import MIB
 
 LINGER_LIMIT = 8 * MIB  # bytes that are discarded before a connection is closed
-LINGER_LAPSE = 2.0  # seconds, likewise
-HASTY_LAPSE = 0.5  # seconds, likewise, when the server is stopping
+HASTY_LAPSE = 0.5  # seconds of the same when the server is stopping
 
 NAMES: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
@@ -68,6 +67,7 @@ class TusplyrProtocol(HttpToolsProtocol):
     """Given to uvicorn as `http=TusplyrProtocol`. One per connection; also the `Line` of direct bodies."""
 
     head_lapse = 30.0  # seconds for a request head, from the connection or from its first byte
+    linger_lapse = 2.0  # seconds that the rest of a body is discarded before a connection is closed
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -186,7 +186,7 @@ class TusplyrProtocol(HttpToolsProtocol):
         self._drain_next = (left, keep and not self.ending)
 
     def _drain(self, left: int, keep: bool) -> None:
-        lapse = HASTY_LAPSE if self.ending else LINGER_LAPSE
+        lapse = HASTY_LAPSE if self.ending else self.linger_lapse
         limit = left if keep else min(left, LINGER_LIMIT)
         self.mount(Drain(self, self.transport, limit=limit, lapse=lapse, keep=keep))
         if not keep and self.transport.can_write_eof():

@@ -29,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
 async def serve(app: App, listener: socket.socket, stop: Callable[[], None]) -> None:
     """Serve until a signal comes. `stop` is called at once when it does; it ends what is being received."""
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # the same callable, typed more loosely
+        app,
         http=TusplyrProtocol,
         ws="none",
         lifespan="off",
