@@ -100,23 +100,23 @@ class Lanes:
 
 
 @contextlib.contextmanager
-def _crowd(port: int, path: str, count: int, body: Payload) -> Iterator[list[socket.socket]]:
+def _crowd(port: int, path: str, count: int, body: Payload) -> Iterator[list[Connection]]:
     with contextlib.ExitStack() as stack:
-        sockets = []
+        connections = []
         for _ in range(count):
             connection = stack.enter_context(Connection(port))
             upload = connection.create(path, body.length)
             connection.send_head(patch_head(upload, 0, body.length))
-            sockets.append(connection.socket)
-        yield sockets
+            connections.append(connection)
+        yield connections
 
 
 def send_together(port: int, path: str, count: int, length: int) -> None:
     """Have `count` uploads of `length` bytes in flight at once, in writes of 64 KiB, until all are answered."""
     body = payload(length)
-    with _crowd(port, path, count, body) as sockets, selectors.DefaultSelector() as selector:
-        left = dict.fromkeys(sockets, length)
-        for each in sockets:
+    with _crowd(port, path, count, body) as crowd, selectors.DefaultSelector() as selector:
+        left = {each.socket: length for each in crowd}
+        for each in left:
             each.setblocking(False)
             selector.register(each, selectors.EVENT_WRITE)
         while left:
@@ -131,18 +131,17 @@ def send_together(port: int, path: str, count: int, length: int) -> None:
                 if not left[sending]:
                     del left[sending]
                     selector.unregister(sending)
-        for each in sockets:
-            each.settimeout(_PATIENCE)
-            reply = parse_reply(each.recv(65536))
-            if reply is None or reply.status != 204:
-                raise ClientError(f"one of {count} uploads answered {reply and reply.status}")
+        for connection in crowd:
+            connection.socket.settimeout(_PATIENCE)
+            if (reply := connection.read_reply()).status != 204:
+                raise ClientError(f"one of {count} uploads answered {reply.status}")
 
 
 def stall_together(port: int, path: str, count: int, sent: int, seconds: float) -> None:
     """Have `count` uploads send `sent` bytes each and then nothing for that long; then vanish."""
     body = payload(16 * 1024 * KIB)
-    with _crowd(port, path, count, body) as sockets:
-        for each in sockets:
+    with _crowd(port, path, count, body) as crowd:
+        for connection in crowd:
             for view in body.pieces(0, sent, 64 * KIB):
-                each.sendall(view)
+                connection.socket.sendall(view)
         time.sleep(seconds)

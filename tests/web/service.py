@@ -28,10 +28,14 @@ class Service(Server):
     """A server, and its data as an operator sees them."""
 
     def state(self) -> State:
-        """Return every row of the ledger, and every file of the spool and the store with its length, in no order."""
+        """Return every row of the ledger, and every file of the spool and the store with its length, in no order.
+
+        Spool files of uploads that ended are left out: they are discarded behind the reply.
+        """
         with closing(sqlite3.connect(f"file:{self.data / 'tusplyr.db'}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT * FROM uploads").fetchall()
-        files = [*self.spooled(), *self.stored()]
+        ended = {row[0] for row in rows if row[1] in {"stored", "gone"}}
+        files = [*(file for file in self.spooled() if file.name not in ended), *self.stored()]
         return {*rows, *((file.name, file.stat().st_size) for file in files)}
 
 

@@ -83,10 +83,15 @@ def parse_metadata(lines: tuple[str, ...]) -> dict[str, bytes]:
 
 
 def _decode(encoded: str) -> bytes:
+    raw = encoded.encode("latin-1")
     try:
-        return binascii.a2b_base64(encoded.encode("latin-1"), strict_mode=True)
+        value = binascii.a2b_base64(raw, strict_mode=True)
     except binascii.Error:
-        raise BadHeader("Upload-Metadata has a value that is not Base64 (standard alphabet, padded).") from None
+        value = None
+    # Strict mode lets bits behind the last byte pass; encoded again they are gone (RFC 4648, section 3.5).
+    if value is None or binascii.b2a_base64(value, newline=False) != raw:
+        raise BadHeader("Upload-Metadata has a value that is not Base64 (standard alphabet, padded).")
+    return value
 
 
 def repr_digest(sha256: str) -> str:

@@ -99,7 +99,7 @@ class Publisher:
         return stored
 
     def _place(self, upload_id: str, content: Content, compare: bool) -> bool:
-        """Publish; without `compare` only if nothing is under the key, which spares reading what is. Say if it was done."""
+        """Publish and return True; without `compare` only if the key is free, so that nothing has to be read."""
         if not compare and self._store.stat(content.key) == content.length:
             return False
         with self._spool.read(upload_id) as source:

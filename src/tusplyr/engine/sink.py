@@ -53,7 +53,7 @@ class Sink:
         if self.at == self.synced:
             return
         if self._failed or self._writer is None:
-            # After a failed sync the kernel may call the pages clean, so a second one would report a success that is none.
+            # After a failed sync the kernel may call the pages clean: a second one would report a false success.
             raise SpoolDown(f"spool file of {self._upload.id} could not be synced")
         self._failed = True
         self._writer.sync()

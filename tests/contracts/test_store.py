@@ -1,0 +1,236 @@
+"""The contract of `Store`, over every adapter; the filesystem on one volume and on two."""
+
+import hashlib
+import io
+import os
+import threading
+
+import pytest
+
+from tusplyr.core.digest import hash_file_chunked
+from tusplyr.core.errors import Conflict, NoSpace, StoreDown
+from tusplyr.core.model import Content
+from tusplyr.stores.filesystem import INCOMING, FilesystemStore
+from tusplyr.stores.memory import MemoryStore
+
+DATA = b"the whole content"
+
+
+class Rig:
+    """A store, and a place where staged files are."""
+
+    def __init__(self, store, spool, root=None) -> None:
+        self.store = store
+        self.spool = spool
+        self.root = root
+        self.count = 0
+
+    def source(self, data: bytes):
+        self.count += 1
+        path = self.spool / f"{self.count:032x}"
+        path.write_bytes(data)
+        return path.open("rb", buffering=0)
+
+    def publish(self, data: bytes, key: str | None = None, claimed: bytes | None = None) -> Content:
+        sha256 = hashlib.sha256(data if claimed is None else claimed).hexdigest()
+        content = Content(key or f"audio/{sha256[:16]}.wav", sha256, len(data))
+        with self.source(data) as source:
+            self.store.publish(content, source)
+        return content
+
+    def leftovers(self) -> list[str]:
+        return [] if self.root is None else [path.name for path in (self.root / INCOMING).glob("*")]
+
+
+@pytest.fixture(params=["memory", "one volume", "two volumes"])
+def rig(request, tmp_path):
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    if request.param == "memory":
+        return Rig(MemoryStore(), spool)
+    root = tmp_path / "store" if request.param == "one volume" else request.getfixturevalue("other_volume") / "store"
+    root.mkdir()
+    return Rig(FilesystemStore(root), spool, root)
+
+
+@pytest.fixture
+def two(tmp_path, other_volume):
+    return Rig(FilesystemStore(other_volume), tmp_path, other_volume)
+
+
+def read(store, key: str) -> bytes:
+    with store.open(key) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("data", [DATA, b"", bytes(range(256)) * 40_000], ids=["short", "empty", "10 MB"])
+def test_what_was_published_is_read_back(rig, data):
+    content = rig.publish(data)
+    assert read(rig.store, content.key) == data
+    assert rig.store.stat(content.key) == len(data)
+    assert list(rig.store.keys()) == [content.key]
+    assert rig.leftovers() == []
+
+
+def test_what_is_not_there_is_none(rig):
+    assert rig.store.open("audio/0123456789abcdef.wav") is None
+    assert rig.store.stat("audio/0123456789abcdef.wav") is None
+    assert list(rig.store.keys()) == []
+
+
+def test_publishing_again_is_a_success(rig):
+    content = rig.publish(DATA)
+    with rig.source(DATA) as source:
+        for _ in range(2):
+            rig.store.publish(content, source)
+    assert read(rig.store, content.key) == DATA
+    assert list(rig.store.keys()) == [content.key]
+    assert rig.leftovers() == []
+
+
+def test_the_same_content_of_another_upload_is_a_success(rig):
+    assert rig.publish(DATA) == rig.publish(DATA)
+    assert rig.leftovers() == []
+
+
+@pytest.mark.parametrize("other", [b"another content!!", b"", DATA + b"!"], ids=["same length", "empty", "longer"])
+def test_other_content_under_the_key_is_refused_and_nothing_changes(rig, other):
+    content = rig.publish(DATA)
+    with pytest.raises(Conflict):
+        rig.publish(other, content.key)
+    assert read(rig.store, content.key) == DATA
+    assert list(rig.store.keys()) == [content.key]
+    assert rig.leftovers() == []
+
+
+def test_a_source_that_was_read_before_is_published_whole(rig):
+    sha256 = hashlib.sha256(DATA).hexdigest()
+    content = Content(f"files/{sha256[:16]}", sha256, len(DATA))
+    with rig.source(DATA) as source:
+        source.seek(5)
+        rig.store.publish(content, source)
+    assert read(rig.store, content.key) == DATA
+
+
+def test_an_object_can_be_sought(rig):
+    content = rig.publish(DATA)
+    with rig.store.open(content.key) as file:
+        file.seek(4)
+        assert file.read(5) == b"whole"
+        assert hash_file_chunked(file) == content.sha256
+
+
+def test_keys_are_those_of_every_folder(rig):
+    keys = ["audio/b.wav", "audio/a.wav", "files/c", "images/d.png"]
+    for key in keys:
+        rig.publish(DATA, key)
+    assert sorted(rig.store.keys()) == sorted(keys)
+
+
+def test_of_many_publishing_one_key_at_once_all_succeed_and_one_object_is_there(rig):
+    errors = []
+
+    def publish() -> None:
+        try:
+            rig.publish(DATA)
+        except StoreDown as error:
+            errors.append(error)
+
+    sources = [threading.Thread(target=publish) for _ in range(8)]
+    for thread in sources:
+        thread.start()
+    for thread in sources:
+        thread.join()
+    assert errors == []
+    assert len(list(rig.store.keys())) == 1
+    assert rig.leftovers() == []
+
+
+def test_sweeping_never_touches_an_object(rig):
+    content = rig.publish(DATA)
+    assert rig.store.sweep(2**40) == 0
+    assert read(rig.store, content.key) == DATA
+
+
+def test_on_one_volume_publishing_is_a_link_to_the_same_bytes(tmp_path):
+    (tmp_path / "store").mkdir()
+    rig = Rig(FilesystemStore(tmp_path / "store"), tmp_path, tmp_path / "store")
+    content = rig.publish(DATA)
+    spooled = tmp_path / f"{1:032x}"
+    assert (tmp_path / "store" / content.key).stat().st_ino == spooled.stat().st_ino
+    assert not (tmp_path / "store" / INCOMING).exists()
+    spooled.unlink()
+    assert read(rig.store, content.key) == DATA
+
+
+def test_the_directory_is_synced_again_by_whoever_finds_the_key_taken(tmp_path, monkeypatch):
+    """The one who made the link may have died before its sync."""
+    rig = Rig(FilesystemStore(tmp_path), tmp_path, tmp_path)
+    content = rig.publish(DATA)
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), real(fd)))
+    rig.publish(DATA)
+    assert synced == [(tmp_path / content.key).parent.stat().st_ino]
+
+
+def test_a_copy_that_never_finished_is_swept_once_it_is_old(two):
+    (two.root / INCOMING).mkdir()
+    for name, at in (("old", 1000), ("young", 2000)):
+        (two.root / INCOMING / name).write_bytes(b"half")
+        os.utime(two.root / INCOMING / name, (at, at))
+    assert two.store.sweep(1500) == 1
+    assert two.leftovers() == ["young"]
+    assert list(two.store.keys()) == []
+
+
+def test_a_copy_that_vanishes_while_sweeping_is_no_error(two):
+    """A name that is listed and not there when it is looked at: what a finishing publish leaves for an instant."""
+    (two.root / INCOMING).mkdir()
+    (two.root / INCOMING / "vanished").symlink_to("nowhere")
+    assert two.store.sweep(2**40) == 0
+
+
+def test_a_copy_that_is_not_what_was_received_is_not_published(two):
+    with pytest.raises(StoreDown):
+        two.publish(b"torn", claimed=b"whole")
+    assert list(two.store.keys()) == []
+    assert two.leftovers() == []
+
+
+def test_a_volume_too_small_for_the_copy_is_no_space_and_keeps_nothing(tmp_path, small_volume):
+    rig = Rig(FilesystemStore(small_volume), tmp_path, small_volume)
+    with pytest.raises(NoSpace):
+        rig.publish(bytes(4 * 1024 * 1024))
+    assert list(rig.store.keys()) == []
+    assert rig.leftovers() == []
+    assert rig.store.stat(rig.publish(DATA).key) == len(DATA)
+
+
+def test_what_a_disk_refuses_is_store_down(tmp_path):
+    (tmp_path / "audio").write_bytes(b"not a directory")
+    rig = Rig(FilesystemStore(tmp_path), tmp_path)
+    with pytest.raises(StoreDown):
+        rig.publish(DATA)
+    with pytest.raises(StoreDown):
+        rig.store.open("audio/x")
+    with pytest.raises(StoreDown):
+        rig.store.stat("audio/x")
+    with pytest.raises(StoreDown):
+        list(FilesystemStore(tmp_path / "audio").keys())
+
+
+def test_no_descriptor_is_left_open(rig):
+    content = rig.publish(DATA)
+    before = len(os.listdir("/proc/self/fd"))
+    rig.publish(DATA)
+    with pytest.raises(Conflict):
+        rig.publish(b"other", content.key)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_memory_gives_a_reader_of_its_own():
+    store = MemoryStore()
+    store.publish(Content("files/a", hashlib.sha256(DATA).hexdigest(), len(DATA)), io.BytesIO(DATA))
+    first, second = store.open("files/a"), store.open("files/a")
+    assert (first.read(), second.read()) == (DATA, DATA)

@@ -1,0 +1,108 @@
+"""The rules: (upload, command) to what the engine does, or to a refusal."""
+
+import pytest
+from msgspec.structs import replace
+
+from tusplyr.core import decide
+from tusplyr.core.commands import Append, Create
+from tusplyr.core.decide import Limits
+from tusplyr.core.errors import Gone, NotFound, OffsetMismatch, TooLarge
+from tusplyr.core.media import OTHER
+from tusplyr.core.model import Reason, Status, Upload
+
+UPLOAD = Upload(id="0" * 32, length=100, offset=40, media=OTHER, created_at=0.0, updated_at=0.0)
+DONE = replace(UPLOAD, offset=100, status=Status.STORED)
+
+
+@pytest.mark.parametrize(
+    ("upload", "error"),
+    [
+        pytest.param(None, NotFound, id="C-37 unknown"),
+        pytest.param(replace(UPLOAD, status=Status.GONE, reason=Reason.TERMINATED), NotFound, id="TM-03"),
+        pytest.param(replace(UPLOAD, status=Status.GONE, reason=Reason.LOST), Gone, id="lost"),
+    ],
+)
+def test_what_is_not_there_is_not_addressed(upload, error):
+    with pytest.raises(error):
+        decide.present(upload)
+
+
+@pytest.mark.parametrize("status", [Status.RECEIVING, Status.RECEIVED, Status.STORED])
+def test_everything_else_is_there(status):  # C-26: finished uploads still answer
+    upload = replace(UPLOAD, status=status)
+    assert decide.present(upload) is upload
+
+
+@pytest.mark.parametrize(
+    ("upload", "offset", "body_length", "room"),
+    [
+        pytest.param(UPLOAD, 40, 60, 60, id="C-30 to the end"),
+        pytest.param(UPLOAD, 40, 1, 60, id="C-40"),
+        pytest.param(UPLOAD, 40, 0, 60, id="C-41"),
+        pytest.param(UPLOAD, 40, None, 60, id="C-42"),
+        pytest.param(DONE, 100, 0, 0, id="D-12 empty"),
+        pytest.param(DONE, 100, None, 0, id="D-12 chunked"),
+    ],
+)
+def test_an_append_that_fits_is_planned(upload, offset, body_length, room):
+    assert decide.append(upload, Append(offset=offset, body_length=body_length)) == room
+
+
+@pytest.mark.parametrize("given", [0, 39, 41, 100, 2**63 - 1])
+def test_an_append_elsewhere_is_a_mismatch_that_says_where(given):  # C-33
+    with pytest.raises(OffsetMismatch) as raised:
+        decide.append(UPLOAD, Append(offset=given, body_length=1000))
+    assert (raised.value.expected, raised.value.given) == (40, given)
+
+
+@pytest.mark.parametrize(
+    ("upload", "offset", "body_length"),
+    [
+        pytest.param(UPLOAD, 40, 61, id="C-43"),
+        pytest.param(UPLOAD, 40, 2**63 - 1, id="C-43 huge"),
+        pytest.param(DONE, 100, 1, id="D-12"),
+    ],
+)
+def test_a_body_longer_than_what_is_missing_is_too_large(upload, offset, body_length):
+    with pytest.raises(TooLarge):
+        decide.append(upload, Append(offset=offset, body_length=body_length))
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "append", "body_length"),
+    [
+        pytest.param(100, 100, False, 0, id="CR-08 equal"),
+        pytest.param(100, None, False, 0, id="no limit"),
+        pytest.param(0, 0, False, 0, id="CR-07"),
+        pytest.param(5, None, True, 5, id="CW-07"),
+        pytest.param(5, None, True, None, id="CW-02 chunked"),
+        pytest.param(5, None, False, 1000, id="CW-09"),
+    ],
+)
+def test_a_creation_that_fits_is_allowed(length, limit, append, body_length):
+    decide.create(Create(length=length, append=append, body_length=body_length), Limits(limit))
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "append", "body_length"),
+    [
+        pytest.param(101, 100, False, 0, id="CR-08"),
+        pytest.param(1, 0, False, 0, id="limit of nothing"),
+        pytest.param(100, None, True, 101, id="CW-05"),
+        pytest.param(0, None, True, 1, id="CW-05 empty"),
+    ],
+)
+def test_a_creation_that_does_not_fit_is_too_large(length, limit, append, body_length):
+    with pytest.raises(TooLarge):
+        decide.create(Create(length=length, append=append, body_length=body_length), Limits(limit))
+
+
+def test_a_body_is_admitted_up_to_its_last_byte():  # C-44
+    decide.admit(100, 100)
+    with pytest.raises(TooLarge):
+        decide.admit(101, 100)
+
+
+@pytest.mark.parametrize(("offset", "status"), [(0, Status.RECEIVING), (99, Status.RECEIVING), (100, Status.RECEIVED)])
+def test_an_upload_is_received_at_its_length_and_not_before(offset, status):
+    assert decide.settle(UPLOAD, offset) is status

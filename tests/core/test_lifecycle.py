@@ -1,0 +1,30 @@
+"""The one table of statuses."""
+
+import itertools
+
+import pytest
+
+from tusplyr.core.lifecycle import TRANSITIONS, sources
+from tusplyr.core.model import Reason, Status
+
+RECEIVING, RECEIVED, STORED, GONE = Status
+ALLOWED = {
+    (RECEIVED, None): {RECEIVING},
+    (STORED, None): {RECEIVED},
+    (GONE, Reason.TERMINATED): {RECEIVING, RECEIVED, STORED},
+    (GONE, Reason.LOST): {RECEIVING, RECEIVED},
+}
+
+
+@pytest.mark.parametrize(("target", "reason"), [*itertools.product(Status, (None, *Reason))])
+def test_what_may_follow_what(target, reason):
+    assert sources(target, reason) == ALLOWED.get((target, reason), set())
+
+
+def test_nothing_follows_gone_and_nothing_returns():
+    order = list(Status)
+    assert all(order.index(start) < order.index(end) for start, end in TRANSITIONS)
+
+
+def test_a_reason_belongs_to_gone_alone():
+    assert all((None in reasons) is (end is not GONE) for (_, end), reasons in TRANSITIONS.items())
