@@ -33,6 +33,7 @@ class Ledger(Protocol):
         """Move the offset forward from `upload.offset`, after a sync of the bytes; return the new row.
 
         With `sha256` the upload is complete: the offset, the digest and the move to `received` are one unit.
+        Raises `ValueError` for an offset that goes back, passes the length, or ends without `sha256`.
         """
 
     async def move(
@@ -40,7 +41,8 @@ class Ledger(Protocol):
     ) -> Upload:
         """Change the status as `core.lifecycle` allows from `upload.status`; return the new row, its epoch one higher.
 
-        With `content`, what was published is remembered in the same unit.
+        With `content`, what was published is remembered in the same unit. Raises `Conflict` when other content is
+        remembered under its key, and `ValueError` for a change that the lifecycle does not know.
         """
 
     async def content(self, key: str) -> Content | None:

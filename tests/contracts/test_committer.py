@@ -49,6 +49,10 @@ class Rig:
         with closing(connect(self.path)) as connection:
             return dict(connection.execute("SELECT id, text FROM t"))
 
+    def allow_no_more_pages(self) -> None:
+        pages = self.opened[0].execute("PRAGMA page_count").fetchone()[0]
+        self.opened[0].execute(f"PRAGMA max_page_count = {pages}")
+
     def run(self, test: Test) -> None:
         async def main() -> None:
             committer = Committer(self.opener)
@@ -157,9 +161,7 @@ def test_a_cancelled_caller_breaks_nothing_and_its_unit_is_whole(rig):
 def test_a_full_database_fails_the_whole_group_and_works_again_with_room(rig):
     async def test(committer):
         await committer.commit(insert(1, "before"))
-        writer = rig.opened[0]
-        pages = writer.execute("PRAGMA page_count").fetchone()[0]
-        writer.execute(f"PRAGMA max_page_count = {pages}")
+        await asyncio.to_thread(rig.allow_no_more_pages)
         group = (
             lambda: committer.commit(update(1, "small")),
             lambda: committer.commit(insert(2), insert(3, "big" * 100_000)),
@@ -167,7 +169,7 @@ def test_a_full_database_fails_the_whole_group_and_works_again_with_room(rig):
         )
         assert await told(*(call() for call in group)) == [NoSpace] * 3
         assert await asyncio.to_thread(rig.rows) == {1: "before"}
-        writer.execute("PRAGMA max_page_count = 10000")
+        await asyncio.to_thread(rig.opened[0].execute, "PRAGMA max_page_count = 10000")
         assert await told(*(call() for call in group)) == [1] * 3
 
     rig.run(test)
@@ -187,7 +189,7 @@ def no_file_may_grow_beyond(length: int) -> Iterator[None]:
 def test_a_commit_that_cannot_be_written_fails_the_whole_group_and_the_next_one_works(rig):
     async def test(committer):
         await committer.commit(insert(1, "before"))
-        log = Path(f"{rig.path}-wal").stat().st_size  # noqa: ASYNC240 - a test may
+        log = await asyncio.to_thread(lambda: Path(f"{rig.path}-wal").stat().st_size)
         with no_file_may_grow_beyond(log):
             outcomes = await told(committer.commit(update(1, "after")), committer.commit(insert(2)))
         assert outcomes == [LedgerDown] * 2
@@ -201,7 +203,7 @@ def test_a_commit_that_cannot_be_written_fails_the_whole_group_and_the_next_one_
 
 def test_every_caller_of_a_failed_group_gets_an_error_of_its_own_with_the_cause(rig):
     async def test(committer):
-        rig.opened[0].execute("PRAGMA query_only = ON")
+        await asyncio.to_thread(rig.opened[0].execute, "PRAGMA query_only = ON")
         calls = [committer.commit(insert(number)) for number in range(2)]
         first, second = await asyncio.gather(*calls, return_exceptions=True)
         assert first is not second
@@ -232,16 +234,18 @@ def test_a_connection_that_broke_is_opened_again(rig):
 
 
 def test_another_writer_is_waited_for_no_longer_than_the_busy_timeout(rig):
+    other = connect(rig.path)
+
     async def test(committer):
-        with closing(connect(rig.path)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            assert await told(committer.commit(insert(1)), committer.commit(insert(2))) == [LedgerDown] * 2
-            # Nobody got as far as a statement: each would have waited the whole time, one after the other.
-            assert not [statement for statement in rig.seen if statement.startswith("INSERT")]
-            other.execute("ROLLBACK")
+        assert await told(committer.commit(insert(1)), committer.commit(insert(2))) == [LedgerDown] * 2
+        # Nobody got as far as a statement: each would have waited the whole time, one after the other.
+        assert not [statement for statement in rig.seen if statement.startswith("INSERT")]
+        await asyncio.to_thread(other.execute, "ROLLBACK")
         assert await committer.commit(insert(3)) == 1
 
-    rig.run(test)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        rig.run(test)
     assert set(rig.rows()) == {3}
     assert len(rig.opened) == 1  # a busy database is no reason for a new connection
 
@@ -266,10 +270,10 @@ def test_close_commits_what_waits_and_refuses_what_comes_after(rig):
         assert [task.done() and task.result() for task in (running, *waiting)] == [1] * 5
         assert await told(committer.commit(insert(9))) == [LedgerDown]
         await committer.close()
-        with pytest.raises(sqlite3.ProgrammingError):
-            rig.opened[0].execute("SELECT 1")
 
     rig.run(test)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        rig.opened[0].execute("SELECT 1")
     assert len(rig.rows()) == 5
 
 
@@ -307,8 +311,8 @@ def test_another_process_that_writes_at_the_same_time_loses_and_overwrites_nothi
         committer = Committer(opener)
         await committer.open()
         await asyncio.gather(*(committer.commit(insert(number)) for number in range(100)))
-        rival.stdin.write("go\n")
-        rival.stdin.flush()
+        await asyncio.to_thread(rival.stdin.write, "go\n")
+        await asyncio.to_thread(rival.stdin.flush)
         won = 0
         for number in reversed(range(100)):
             sql = "UPDATE t SET text = 'mine' WHERE id = :id AND text = ''"

@@ -58,15 +58,18 @@ def test_a_list_of_one_status_has_no_other(path):
     assert rows == [uploads[2]]
 
 
-def test_a_row_that_a_command_terminates_is_superseded_for_the_server(path):
+def test_a_command_terminates_an_upload_beside_a_running_ledger(path):
     upload = an_upload("a", 1.0)
 
     def terminate() -> list[Upload]:
         async def main() -> None:
             command = await SqlLedger.open(path)
-            await command.move(list_uploads(path, limit=1)[0], Status.GONE, reason=Reason.TERMINATED)
-            await command.close()
+            try:
+                await command.move(row, Status.GONE, reason=Reason.TERMINATED)
+            finally:
+                await command.close()
 
+        [row] = list_uploads(path, limit=1)
         asyncio.run(main())
         return list_uploads(path, limit=1)
 

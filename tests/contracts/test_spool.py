@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import time
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockingError
@@ -20,6 +21,10 @@ OTHER = "f" * 32
 
 def view(data: bytes) -> memoryview:
     return memoryview(bytearray(data))
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -202,10 +207,14 @@ def test_the_reserve_of_a_real_volume_holds_before_it_is_full(small_volume):
     spool = DiskSpool(small_volume, reserve=1024 * 1024)
     spool.create(ID)
     writer = spool.open(ID, 0)
-    with pytest.raises(NoSpace):
+
+    def fill() -> None:
         for _ in range(8):
             writer.write(view(bytes(256 * 1024)))
             writer.sync()
+
+    with pytest.raises(NoSpace):
+        fill()
     writer.close()
     assert 512 * 1024 <= free_bytes(small_volume) < 1024 * 1024
     with pytest.raises(NoSpace):
@@ -247,13 +256,13 @@ def test_what_a_disk_refuses_is_spool_down(tmp_path):
 def test_no_descriptor_is_left_open_by_what_fails(tmp_path):
     spool = DiskSpool(tmp_path)
     spool.create(ID)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for _ in range(3):
         with pytest.raises(BytesLost):
             spool.open(ID, 1)
         with pytest.raises(SpoolDown):
             spool.create(ID)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_the_spool_on_the_event_loop_is_caught(tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,10 @@ from tusplyr.stores.filesystem import INCOMING, FilesystemStore
 from tusplyr.stores.memory import MemoryStore
 
 DATA = b"the whole content"
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 class Rig:
@@ -222,11 +227,11 @@ def test_what_a_disk_refuses_is_store_down(tmp_path):
 
 def test_no_descriptor_is_left_open(rig):
     content = rig.publish(DATA)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     rig.publish(DATA)
     with pytest.raises(Conflict):
         rig.publish(b"other", content.key)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_memory_gives_a_reader_of_its_own():

@@ -12,7 +12,6 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
@@ -36,6 +35,7 @@ class Request:
         self.method = ""
         self.head = b""
         self.left = 0
+        self.passed = 0
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of heads up to the next body; return what belongs to that body or behind it."""
@@ -55,6 +55,7 @@ class Request:
             raise ValueError("the proxy follows Content-Length only; a body without it cannot be counted")
         self.method = headers.get("x-http-method-override", first.split(" ")[0])
         self.left = int(headers.get("content-length", "0"))
+        self.passed = 0
 
 
 class Proxy:
@@ -78,8 +79,7 @@ class Proxy:
         seed: int = 1,
         strike: Callable[[int], None] | None = None,
     ) -> None:
-        self.made: Counter[Kind] = Counter()
-        self.forwarded = 0  # bytes of PATCH bodies
+        self.made: list[tuple[Kind, int]] = []  # each cut: how, and after how many bytes of that body
         self._target = target
         self._wanted = cuts
         self._span = span
@@ -96,7 +96,7 @@ class Proxy:
     @property
     def cuts(self) -> int:
         """Cuts made so far, each inside a PATCH body."""
-        return self.made.total()
+        return len(self.made)
 
     def __enter__(self) -> Self:
         self._spawn(self._accept)
@@ -179,9 +179,9 @@ class Proxy:
         """Count body bytes that were forwarded; say how the connection ends here, None when it goes on."""
         with self._lock:
             request.left -= count
+            request.passed += count
             if request.method != "PATCH":
                 return None
-            self.forwarded += count
             self._budget -= count
             if self._budget > 0 or self.cuts >= self._wanted:
                 return None
@@ -189,7 +189,7 @@ class Proxy:
             if not request.left:
                 return None
             kind = list(Kind)[self.cuts % len(Kind)]
-            self.made[kind] += 1
+            self.made.append((kind, request.passed))
         if self._strike is not None:
             self._strike(self.cuts)
         return kind

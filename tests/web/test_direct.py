@@ -1,6 +1,7 @@
 """The connection around a body: when it can be taken, what a refusal does to it, how long it may be silent."""
 
 import asyncio
+import os
 import socket
 import time
 
@@ -87,6 +88,28 @@ def test_body_that_its_owner_forgets_gives_its_buffers_back(loop):
             client = await place.connect()
             client.send(head("/", 9 * MIB), bytes(6 * MIB))
             assert (await client.reply())[0] == 500
+            assert pool.free == pool.count
+            await client.close()
+            await place.empty()
+
+    run(loop, main)
+
+
+def test_reply_before_the_end_of_the_body_leaves_the_connection_right(loop):
+    async def main():
+        async def app(scope, receive, send):
+            body = scope["extensions"][DIRECT](pool, idle=5)
+            body.release(await body.next())
+            await reply(send, 200, b"")
+
+        pool = App("direct").pool
+        async with serving(app) as place:
+            client = await place.connect()
+            for _ in range(3):
+                client.send(head("/", MIB), b"begin")
+                status, headers, _ = await client.reply()
+                assert (status, headers.get("connection")) == (200, None)
+                client.send(bytes(MIB - 5))
             assert pool.free == pool.count
             await client.close()
             await place.empty()

@@ -75,9 +75,10 @@ def test_closed_body_waits_for_the_pool_no_longer():
         body = PlainBody(feed(piece(bytes(MIB))), pool, length=None, idle=5)
         body.release(await body.next())
         await asyncio.sleep(0.02)
+        assert pool._waiting  # nothing public tells it
         await body.close()
+        assert not pool._waiting
         pool.give(buffer)
-        assert not pool.scarce
         assert pool.free == 1
 
     asyncio.run(main())

@@ -89,3 +89,19 @@ def test_keep_alive_connection_is_closed_when_idle_as_uvicorn_does(loop):
             await client.close()
 
     run(loop, main)
+
+
+def test_idle_time_ends_when_the_next_request_begins_behind_a_refused_body(loop):
+    async def main():
+        async with serving(App("direct")) as place:
+            place.server.config.timeout_keep_alive = 0.2
+            client = await place.connect()
+            client.send(head("/refuse", 9))
+            assert (await client.reply())[0] == 413
+            client.send(b"unwanted!", head("/read", 4), b"sl")
+            await asyncio.sleep(0.4)
+            client.send(b"ow")
+            assert (await client.reply())[0] == 200
+            await client.close()
+
+    run(loop, main)

@@ -15,6 +15,7 @@ from tusplyr.core.model import MAX_INTEGER
 
 Headers = dict[str, tuple[str, ...]]  # lower-case name -> every line of that name, in order, as latin-1 text
 
+CHALLENGE = ("WWW-Authenticate", "Bearer")  # what every 401 carries (RFC 9110, section 15.5.2; RFC 6750, section 3)
 MAX_METADATA = 8 * 1024  # bytes of all decoded keys and values together
 
 _DIGITS = re.compile(r"[0-9]+\Z")

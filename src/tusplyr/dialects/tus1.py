@@ -16,13 +16,14 @@ from tusplyr.core.errors import (
     Stopped,
     TooLarge,
     TusplyrError,
+    Unauthorized,
     Unavailable,
     WrongType,
     WrongVersion,
 )
-from tusplyr.core.headers import media_type, parse_integer, parse_metadata, repr_digest, single
+from tusplyr.core.headers import CHALLENGE, media_type, parse_integer, parse_metadata, repr_digest, single
 from tusplyr.core.media import media_of
-from tusplyr.core.model import Upload
+from tusplyr.core.model import MAX_INTEGER, Upload
 
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
@@ -110,11 +111,17 @@ def read_append(head: Head, upload: Upload) -> Append:
 
 
 def body_length(head: Head) -> int | None:
-    """Return the bytes the body says it has: 0 without a body, None when it is chunked."""
+    """Return the bytes the body says it has: 0 without a body, None when it is chunked.
+
+    A number that fits nowhere stands for one that is longer than any upload, so that it is refused in its turn.
+    """
     if "transfer-encoding" in head.headers:
         return None
     length = single(head.headers, "content-length")
-    return parse_integer("Content-Length", length, TooLarge) if length is not None else 0
+    try:
+        return parse_integer("Content-Length", length, TooLarge) if length is not None else 0
+    except TooLarge:
+        return MAX_INTEGER + 1
 
 
 def write(outcome: Outcome, address: str) -> Reply:
@@ -155,6 +162,8 @@ def _facts(error: TusplyrError, limits: Limits) -> tuple[tuple[str, str], ...]:
             return (("Upload-Offset", str(expected)),)
         case TooLarge():
             return _max_size(limits)
+        case Unauthorized():
+            return (CHALLENGE,)
         case MethodNotAllowed(allow=allow):
             return (("Allow", ", ".join(allow)),)
         case _:

@@ -14,6 +14,7 @@ more of them than requests and a few jobs.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -26,7 +27,6 @@ from tusplyr.core.errors import LedgerDown, NoSpace, Superseded, TusplyrError
 
 BUSY = 5.0  # seconds that SQLite waits for another process to end its transaction
 _PRAGMAS = (
-    "journal_mode = WAL",
     "synchronous = FULL",  # NORMAL may lose the last commits with the power, and they were acknowledged
     "fullfsync = ON",  # macOS: a sync reaches the platter; without meaning elsewhere
     "checkpoint_fullfsync = ON",
@@ -57,12 +57,27 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
         address(path, mode), uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
     )
     try:
+        _use_wal(connection)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn on the write-ahead log; SQLite does not wait for others here, so two that make a database would collide."""
+    patience = time.monotonic() + BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def down(error: sqlite3.Error) -> TusplyrError:

@@ -66,12 +66,15 @@ class DiskSpool:
 
     def files(self) -> Iterator[tuple[str, float]]:
         """See `ports.Spool.files`."""
-        with os.scandir(self._root) as entries:
-            for entry in entries:
-                try:
-                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime
-                except FileNotFoundError:
-                    continue  # discarded since the directory was read
+        try:
+            with os.scandir(self._root) as entries:
+                for entry in entries:
+                    try:
+                        yield entry.name, entry.stat(follow_symlinks=False).st_mtime
+                    except FileNotFoundError:
+                        continue  # discarded since the directory was read
+        except OSError as error:
+            raise SpoolDown(f"the directory of the spool: {error}") from error
 
 
 class DiskWriter:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tusplyr.core.errors import BytesLost
+from tusplyr.core.errors import BytesLost, SpoolDown
 
 
 class MemorySpool:
@@ -22,6 +22,8 @@ class MemorySpool:
 
     def create(self, upload_id: str) -> None:
         """See `ports.Spool.create`."""
+        if upload_id in self._files:
+            raise SpoolDown(f"{upload_id} is there already")
         self._files[upload_id] = bytearray()
         self._synced[upload_id] = 0
         self._written_at[upload_id] = time.time()
@@ -45,7 +47,8 @@ class MemorySpool:
 
     def files(self) -> Iterator[tuple[str, float]]:
         """See `ports.Spool.files`."""
-        yield from [(upload_id, self._written_at[upload_id]) for upload_id in self._files]
+        for upload_id in list(self._files):  # a copy: another thread may discard
+            yield upload_id, self._written_at[upload_id]
 
     def crash(self, *, keep: int = 0) -> None:
         """Lose what was not synced, but for the first `keep` bytes of it."""

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,17 +63,18 @@ class FilesystemStore:
 
     def keys(self) -> Iterator[str]:
         """See `ports.Store.keys`."""
-        for folder in sorted(self._root.iterdir()):
-            if folder.is_dir() and folder.name != INCOMING:
-                yield from sorted(f"{folder.name}/{file.name}" for file in folder.iterdir())
+        with _translated("the keys"):
+            for folder in sorted(self._root.iterdir()):
+                if folder.is_dir() and folder.name != INCOMING:
+                    yield from sorted(f"{folder.name}/{file.name}" for file in folder.iterdir())
 
     def sweep(self, older_than: float) -> int:
         """See `ports.Store.sweep`."""
         removed = 0
         for file in (self._root / INCOMING).glob("*"):
-            with _translated(INCOMING):
+            with _translated(INCOMING), suppress(FileNotFoundError):  # published since the directory was read
                 if file.stat().st_mtime <= older_than:
-                    file.unlink(missing_ok=True)
+                    file.unlink()
                     removed += 1
         return removed
 

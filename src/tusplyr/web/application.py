@@ -14,7 +14,7 @@ from litestar.response import Response
 
 from tusplyr.core.commands import Reply
 from tusplyr.core.decide import Limits
-from tusplyr.core.errors import Broken, MethodNotAllowed, NotFound, TusplyrError
+from tusplyr.core.errors import Broken, MethodNotAllowed, NotFound, Refused, TusplyrError
 from tusplyr.dialects import tus1
 from tusplyr.web.edge import App, Cors, Edge
 
@@ -31,10 +31,10 @@ def build(handlers: list[HTTPRouteHandler], *, base_path: str, limits: Limits, o
     """Return the ASGI application of these handlers."""
 
     def on_http_error(request: Call, error: HTTPException) -> Response[str]:
-        return _text(_refuse(request, _spelled(request, error, base_path), limits))
+        return _text(_refuse(request, _spelled(request.scope["path"], error.status_code, base_path), limits))
 
     def on_error(request: Call, error: Exception) -> Response[str]:
-        log.error("%s %s failed unexpectedly", request.method, request.url.path, exc_info=error)
+        log.error("%s %s failed unexpectedly", request.method, request.scope["path"], exc_info=error)
         return _text(_refuse(request, Broken(), limits))
 
     litestar = Litestar(
@@ -61,12 +61,19 @@ def _text(reply: Reply) -> Response[str]:
     return Response(reply.body, status_code=reply.status, headers=dict(reply.headers), media_type="text/plain")
 
 
-def _spelled(request: Call, error: HTTPException, base_path: str) -> TusplyrError:
-    """Say a routing error of Litestar in our own words."""
-    path = request.url.path.rstrip("/")
-    if error.status_code != 405:  # noqa: PLR2004 - the only other one that routing raises is 404
-        return NotFound()
+def _spelled(path: str, status: int, base_path: str) -> TusplyrError:
+    """Say an error of Litestar in our own words. (It raises 404 and 405, and 400 for a host that is none.)"""
+    match status:
+        case 404:
+            return NotFound()
+        case 405:
+            return MethodNotAllowed(_allowed(path.rstrip("/"), base_path))
+        case _:
+            return Broken() if status >= 500 else Refused("The request is malformed.")  # noqa: PLR2004 - server errors
+
+
+def _allowed(path: str, base_path: str) -> tuple[str, ...]:
     if path == base_path:
-        return MethodNotAllowed(ON_COLLECTION)
+        return ON_COLLECTION
     below = path.startswith(base_path + "/") and "/" not in path[len(base_path) + 1 :]
-    return MethodNotAllowed(ON_UPLOAD if below else READ_ONLY)
+    return ON_UPLOAD if below else READ_ONLY

@@ -58,7 +58,6 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
         self._offered: bytearray | None = None
         self._live = False
         self._paused = False
-        self._queued = False  # waits for the pool, and keeps its place there
         self._loop = asyncio.get_running_loop()
         self._heard = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -162,21 +161,20 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
 
     def _queue(self) -> None:
         self._pause()
-        self._queued = True
         self._pool.wait(self._served)
 
     def _served(self) -> None:
-        self._queued = False
         if not self._sated:
             self._resume()
 
     def _on_room(self) -> None:
-        """Go on after a pause of our own, behind those who wait for the pool already."""
-        if not self._live or not self._paused or self._queued or self._sated:
+        """Go on after a pause of our own; who waits for the pool keeps its place there."""
+        if not self._live or not self._paused or self._sated:
             return
         if self._pool.scarce:
-            self._queue()
+            self._pool.wait(self._served)
         else:
+            self._pool.forget(self._served)
             self._resume()
 
     def _check(self) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Any, BinaryIO
 
-from tusplyr.core.headers import Headers, content_disposition, parse_metadata, repr_digest, single
+from tusplyr.core.headers import Headers, content_disposition, parse_metadata, repr_digest
 from tusplyr.core.model import Upload
 from tusplyr.web.edge import Receive, Scope, Send
 
 READ = 256 * 1024  # bytes per read and per ASGI message
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})\Z")  # a longer number is as if it were not there
 
 Blocking = Callable[..., Awaitable[Any]]
 
@@ -27,14 +27,14 @@ class Download:
     def __init__(self, upload: Upload, file: BinaryIO, headers: Headers, run: Blocking) -> None:
         self._upload = upload
         self._file = file
-        self._asked = headers
+        self._headers = headers
         self._run = run
         self._etag = f'"{upload.sha256}"'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI calls it
         """Answer 200, 206, 304 or 416 with what was asked for."""
         try:
-            if self._etag in (single(self._asked, "if-none-match") or "").split(", "):
+            if {"*", self._etag} & {tag.strip().removeprefix("W/") for tag in self._asked("if-none-match").split(",")}:
                 await self._start(send, 304, [])
                 return
             span = self._span()
@@ -65,8 +65,8 @@ class Download:
         One range only; anything else is answered with the whole, as RFC 9110, section 14.2, allows.
         """
         length = self._upload.length
-        asked = _RANGE.match(single(self._asked, "range") or "")
-        stale = (single(self._asked, "if-range") or self._etag) != self._etag
+        asked = _RANGE.match(self._asked("range"))
+        stale = (self._asked("if-range") or self._etag) != self._etag
         if not asked or stale or not any(asked.groups()):
             return 0, length, False
         first, last = asked.groups()
@@ -77,6 +77,10 @@ class Download:
             if last and int(last) < int(first):
                 return 0, length, False  # malformed: as if it were not there
         return (start, end, True) if start < end else None
+
+    def _asked(self, name: str) -> str:
+        """Return a header of the request; several lines count as one list (RFC 9110, section 5.3)."""
+        return ",".join(self._headers.get(name, ()))
 
     async def _start(self, send: Send, status: int, headers: list[tuple[str, str]], *, more: bool = False) -> None:
         upload = self._upload

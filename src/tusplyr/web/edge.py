@@ -6,6 +6,7 @@ upload address without the protocol's headers, nor any response to a request wit
 without those of CORS. (Litestar's middleware runs after routing, and its CORS swallows every OPTIONS.)
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
@@ -25,6 +26,8 @@ METHODS = "POST, HEAD, PATCH, DELETE, OPTIONS, GET, PUT"
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-HTTP-Method-Override", "X-Requested-With", "X-Request-ID")
 RESPONSE_HEADERS = ("Repr-Digest", "Retry-After", "X-Request-ID")
 PREFLIGHT_AGE = "86400"  # seconds; each upload address is preflighted on its own
+
+_SLASHES = re.compile("/{2,}")
 
 
 class Cors(Struct, frozen=True):
@@ -57,8 +60,10 @@ class Cors(Struct, frozen=True):
         exposed = ", ".join((*self.response_headers, *RESPONSE_HEADERS))
         return _raw([*allowed, ("Access-Control-Expose-Headers", exposed)])
 
-    def preflight(self) -> Raw:
-        """Return what a preflight is told beside `headers`."""
+    def preflight(self, origin: str | None) -> Raw:
+        """Return what a preflight from this origin is told beside `headers`; nothing when it is not let in."""
+        if origin is None or not {"*", origin} & {*self.origins}:
+            return ()
         return _raw(
             [
                 ("Access-Control-Allow-Methods", METHODS),
@@ -94,6 +99,9 @@ class Edge:
             return
         origin, override = _origin_and_override(scope["headers"])
         path: str = scope["path"]
+        if "//" in path:  # Litestar would route it without a word, and the headers below would be missing
+            path = _SLASHES.sub("/", path)
+            scope = {**scope, "path": path}
         uploads = path == self._base_path or path.startswith(self._base_path + "/")
         extra = self._extra(origin) + (self._standard if uploads else ())
         if uploads and override:
@@ -117,7 +125,7 @@ class Edge:
         headers = [
             *extra,
             *(_raw(self._discovery.headers) if uploads else ()),
-            *(self._cors.preflight() if origin else ()),
+            *self._cors.preflight(origin),
         ]
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})

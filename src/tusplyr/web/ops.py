@@ -7,7 +7,7 @@ Invariant: `/health/live` depends on nothing but the event loop; `/health/ready`
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from litestar import Request, get
+from litestar import HttpMethod, Request, get, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from tusplyr.core.errors import TusplyrError
+from tusplyr.core.headers import CHALLENGE
 from tusplyr.engine.tally import Tally
 from tusplyr.web.pool import Pool
 from tusplyr.web.response import Rendered, json
@@ -22,6 +23,7 @@ from tusplyr.web.response import Rendered, json
 Check = Callable[[], Awaitable[str | None]]
 Admit = Callable[[Request[Any, Any, Any]], None]
 
+PROBE = (HttpMethod.GET, HttpMethod.HEAD)  # many monitors ask with HEAD
 METRICS = ((b"content-type", CONTENT_TYPE_LATEST.encode()),)
 
 COUNTERS = {
@@ -52,14 +54,14 @@ class TallyCollector:
 def routes(checks: dict[str, Check], registry: CollectorRegistry, admit: Admit) -> list[HTTPRouteHandler]:
     """Return the handlers. A check returns None when all is well, else what is wrong, for a person.
 
-    `admit` raises when a request may not read the metrics.
+    `admit` raises a `TusplyrError` when a request may not read the metrics.
     """
 
-    @get("/health/live")
+    @route("/health/live", http_method=PROBE)
     async def live() -> ASGIApp:
         return json(200, {"status": "ok"})
 
-    @get("/health/ready")
+    @route("/health/ready", http_method=PROBE)
     async def ready() -> ASGIApp:
         problems = {name: problem for name, check in checks.items() if (problem := await check())}
         if problems:
@@ -71,7 +73,7 @@ def routes(checks: dict[str, Check], registry: CollectorRegistry, admit: Admit) 
         try:
             admit(request)
         except TusplyrError as error:
-            return json(error.status, {"detail": str(error)})
+            return json(error.status, {"detail": str(error)}, (CHALLENGE,))
         return Rendered(200, METRICS, generate_latest(registry))
 
     return [live, ready, metrics]

@@ -28,6 +28,7 @@ const upload = new Upload(createReadStream(path), {
       method: request.getMethod(),
       override: request.getHeader('X-HTTP-Method-Override') ?? null,
       status: response.getStatus(),
+      offset: Number(response.getHeader('Upload-Offset')),
       fileId: response.getHeader('Tusplyr-File-Id') ?? null,
     })
   },

@@ -1,0 +1,92 @@
+"""Health, metrics and the status document; a volume that is down to its reserve."""
+
+import json
+import time
+
+import pytest
+
+from rig.tus import Client
+from web.service import BODY, TUS, UNKNOWN, ask, check_refusal, check_standard, finished, post
+
+
+def metric(client, name):
+    """Return one number of the metrics."""
+    lines = ask(client, "GET", "/metrics").body.decode().splitlines()
+    return float(next(line for line in lines if line.startswith(f"tusplyr_{name} ")).split()[1])
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+def test_a_healthy_server_says_so(tus, path):
+    reply = ask(tus, "GET", path)
+    assert (reply.status, json.loads(reply.body)) == (200, {"status": "ok"})
+    assert reply.headers["content-type"] == "application/json"
+    head = ask(tus, "HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_metrics_count_what_happened(tus, other):
+    assert ask(tus, "GET", "/metrics").headers["content-type"].startswith("text/plain; version=")
+    names = ("uploads_created_total", "uploads_stored_total", "uploads_terminated_total", "uploads_bytes_total")
+    before = [metric(tus, name) for name in names]
+    finished(tus, b"hello")
+    tus.delete(tus.create(7))
+    after = [metric(tus, name) for name in names]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1, 1, 5]
+    path = tus.create(10)
+    tus.begin(path, 0, 10)
+    time.sleep(0.05)
+    assert metric(other, "appends_active") == 1
+    tus.send(bytes(10))
+    tus.reply()
+    assert metric(other, "appends_active") == 0
+
+
+def test_the_status_document_follows_an_upload_from_receiving_to_stored(tus):
+    path = tus.create(10, "a.wav")
+    tus.patch(path, 0, b"hello")
+    reply = ask(tus, "GET", path + "/status")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    check_standard(reply)
+    found = json.loads(reply.body)
+    created = found.pop("created_at")
+    assert abs(created - time.time()) < 60
+    nothing = dict.fromkeys(("expires_at", "file_id", "sha256", "key", "url", "error"))
+    known = {"id": path.rpartition("/")[2], "length": 10, "media_type": "audio/wav", "attempts": 0}
+    assert found == known | nothing | {"status": "receiving", "offset": 5}
+
+    tus.patch(path, 5, b"world")
+    sha256 = "936a185caaa266bb9cbe981e9e05cb78cd732b0b3280eb944412bb6f8f8f07af"
+    content = {"file_id": sha256[:16], "sha256": sha256, "key": f"audio/{sha256[:16]}.wav"}
+    content["url"] = f"http://127.0.0.1:{tus.port}{path}"
+    found = json.loads(ask(tus, "GET", path + "/status").body)
+    assert found == known | nothing | content | {"created_at": created, "status": "stored", "offset": 10}
+
+
+def test_the_status_document_of_an_unknown_upload_is_404_in_json(tus):
+    reply = ask(tus, "GET", UNKNOWN + "/status")
+    check_refusal(reply, 404)
+    assert json.loads(reply.body) == {"detail": "There is no upload at this address."}
+
+
+def test_the_status_document_interrupts_nobody(tus, other):
+    path = tus.create(10)
+    tus.begin(path, 0, 10)
+    tus.send(b"hello")
+    assert json.loads(ask(other, "GET", path + "/status").body)["status"] == "receiving"
+    tus.send(b"world")
+    assert tus.reply().offset == 10
+
+
+def test_a_server_without_space_is_alive_but_not_ready_and_takes_no_upload(full):
+    with Client(full.port) as client:
+        assert ask(client, "GET", "/health/live").status == 200
+        ready = ask(client, "GET", "/health/ready")
+        assert ready.status == 503
+        assert list(json.loads(ready.body)["problems"]) == ["space"]
+        before = full.state()
+        for body in (b"", b"hello"):
+            reply = post(client, "Upload-Length: 5", BODY, body=body)
+            check_refusal(reply, 507)
+            assert int(reply.headers["retry-after"]) > 0
+        assert full.state() == before
+        assert ask(client, "HEAD", UNKNOWN, TUS).status == 404
