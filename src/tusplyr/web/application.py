@@ -20,10 +20,6 @@ from tusplyr.web.edge import App, Cors, Edge
 
 log = logging.getLogger(__name__)
 
-ON_COLLECTION = ("POST", "OPTIONS")
-ON_UPLOAD = ("HEAD", "PATCH", "DELETE", "GET", "OPTIONS")
-READ_ONLY = ("GET", "OPTIONS")
-
 Call = Request[Any, Any, Any]
 
 
@@ -31,7 +27,7 @@ def build(handlers: list[HTTPRouteHandler], *, base_path: str, limits: Limits, o
     """Return the ASGI application of these handlers."""
 
     def on_http_error(request: Call, error: HTTPException) -> Response[str]:
-        return _text(_refuse(request, _spelled(request.scope["path"], error.status_code, base_path), limits))
+        return _text(_refuse(request, _spelled(error), limits))
 
     def on_error(request: Call, error: Exception) -> Response[str]:
         log.error("%s %s failed unexpectedly", request.method, request.scope["path"], exc_info=error)
@@ -61,19 +57,12 @@ def _text(reply: Reply) -> Response[str]:
     return Response(reply.body, status_code=reply.status, headers=dict(reply.headers), media_type="text/plain")
 
 
-def _spelled(path: str, status: int, base_path: str) -> TusplyrError:
+def _spelled(error: HTTPException) -> TusplyrError:
     """Say an error of Litestar in our own words. (It raises 404 and 405, and 400 for a host that is none.)"""
-    match status:
+    match error.status_code:
         case 404:
             return NotFound()
         case 405:
-            return MethodNotAllowed(_allowed(path.rstrip("/"), base_path))
-        case _:
+            return MethodNotAllowed(tuple(sorted((error.headers or {}).get("allow", "").split(", "))))
+        case status:
             return Broken() if status >= 500 else Refused("The request is malformed.")  # noqa: PLR2004 - server errors
-
-
-def _allowed(path: str, base_path: str) -> tuple[str, ...]:
-    if path == base_path:
-        return ON_COLLECTION
-    below = path.startswith(base_path + "/") and "/" not in path[len(base_path) + 1 :]
-    return ON_UPLOAD if below else READ_ONLY

@@ -1,0 +1,288 @@
+"""What nobody should send: every refusal is exact, nothing changes, and nothing is ever the server's fault (D-47, D-48)."""
+
+import contextlib
+import json
+import random
+import socket
+import time
+from collections import Counter
+
+import pytest
+
+from rig.tus import Client
+from web.service import BODY, TUS, UNKNOWN, ask, check_refusal, check_standard, coded, encoded, finished, patch, post, spell
+
+NOT_INTEGERS = [
+    *("-1", "+3", "+0", "1_0", "1 0", "1,0", "1.5", "1e3", "0x10", "abc", "", "NaN", "None", "1;", "1\t2"),
+    "\u0663".encode().decode("latin-1"),  # ARABIC-INDIC DIGIT THREE, in UTF-8
+    "\xb2",  # SUPERSCRIPT TWO
+    "\xa05",  # NO-BREAK SPACE
+]
+BEYOND = [str(2**63), str(2**64), "99999999999999999999", "9" * 5000]  # more than 63 bits
+
+
+@pytest.mark.parametrize("value", NOT_INTEGERS, ids=lambda value: f"C-02 {value!r}")
+def test_an_offset_that_is_no_integer_is_400(service, tus, value):
+    path = tus.create(10)
+    before = service.state()
+    check_refusal(patch(tus, path, value), 400)
+    assert tus.head(path).offset == 0
+    assert service.state() == before
+
+
+@pytest.mark.parametrize("value", BEYOND, ids=lambda value: f"C-02 {value[:20]}")
+def test_an_offset_beyond_63_bits_is_400(service, tus, value):
+    path = tus.create(10)
+    before = service.state()
+    check_refusal(patch(tus, path, value), 400)
+    assert service.state() == before
+
+
+@pytest.mark.parametrize("value", NOT_INTEGERS, ids=lambda value: f"C-03 {value!r}")
+def test_a_length_that_is_no_integer_is_400(service, tus, value):
+    before = service.state()
+    check_refusal(post(tus, f"Upload-Length: {value}", BODY, body=b"hello"), 400)
+    assert service.state() == before
+
+
+@pytest.mark.parametrize("value", BEYOND, ids=lambda value: f"CR-09 {value[:20]}")
+def test_a_length_beyond_63_bits_is_413(service, tus, value):
+    before = service.state()
+    check_refusal(post(tus, f"Upload-Length: {value}"), 413)
+    assert service.state() == before
+
+
+def test_blanks_around_an_integer_belong_to_the_header_and_not_to_it(tus):
+    path = "/files/" + post(tus, "Upload-Length: \t 5  ").headers["location"][-32:]
+    assert patch(tus, path, " \t0 ").offset == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "lines"),
+    [
+        pytest.param("POST", ("Upload-Length: 5", "Upload-Length: 6"), id="D-47 Upload-Length"),
+        pytest.param("POST", ("Upload-Length: 5", "Tus-Resumable: 0.2.2"), id="D-47 Tus-Resumable"),
+        pytest.param("POST", ("Upload-Length: 5", BODY, "Content-Type: text/plain"), id="Content-Type"),
+        pytest.param("PATCH", (BODY, "Upload-Offset: 0", "Upload-Offset: 1"), id="D-47 Upload-Offset"),
+        pytest.param("PATCH", (BODY, "Upload-Offset: 0", "Upload-Offset: "), id="D-47 Upload-Offset empty"),
+        pytest.param("PATCH", ("Upload-Offset: 0", "Content-Type: text/plain", BODY), id="D-47 Content-Type"),
+        pytest.param("PATCH", (BODY, "Upload-Offset: 0, 0"), id="D-47 a list"),
+    ],
+)
+def test_a_header_that_comes_twice_and_differs_is_400(service, tus, method, lines):
+    path = "/files" if method == "POST" else tus.create(5)
+    before = service.state()
+    check_refusal(ask(tus, method, path, TUS, *lines, body=b"x"), 400)
+    assert service.state() == before
+
+
+def test_a_header_that_comes_twice_and_agrees_is_one(tus):
+    reply = post(tus, TUS, "Upload-Length: 5", "Upload-Length: 5")
+    assert patch(tus, "/files/" + reply.headers["location"][-32:], 0, "Upload-Offset: 0").offset == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x", "0" * 31, "0" * 33, "g" * 32, "A" * 32, "00000000-0000-0000-0000-000000000000", "%20", "*", "'", "a?b=/c"),
+        *("..%2f..%2fetc%2fpasswd", "%2e%2e", "..", ".", "%00", "0" * 32 + "%00", "0" * 32 + "%0a", "%0d%0aX:%20y"),
+        *("%ff%fe", "%F0%9F%8E%B5", "%e2%80%8b", "%zz", "%", "{upload_id}", "tusplyr.db", "-1", "1'%20OR%20'1'='1"),
+        *("a" * 60_000, "%30" * 32 + "0", "0" * 32 + "/x", "0" * 32 + "/status/", "0" * 32 + "%2fstatus"),
+    ],
+    ids=lambda name: name[:40],
+)
+def test_an_id_that_is_none_is_404_on_every_method(service, tus, name):
+    before = service.state()
+    path = f"/files/{name}"
+    for method in ("HEAD", "GET", "PATCH", "DELETE"):
+        body = b"hello" if method == "PATCH" else None
+        reply = ask(tus, method, path, TUS, BODY, "Upload-Offset: 0", body=body)
+        if reply.status == 405:
+            assert "status" in name, "only the status document has fewer methods"
+        else:
+            check_refusal(reply, 404)
+        check_standard(reply)
+        assert b"passwd" not in reply.body
+    assert service.state() == before
+
+
+def test_an_id_in_upper_case_is_not_the_upload(tus):
+    path = tus.create(5)
+    check_refusal(ask(tus, "HEAD", path[:-32] + path[-32:].upper() + "A", TUS), 404)
+
+
+def test_odd_spellings_of_the_collection_are_the_collection(tus):
+    for path in ("/files/", "//files", "/files?a=b", "/f%69les", "///files//"):
+        reply = ask(tus, "POST", path, TUS, "Upload-Length: 5")
+        assert reply.status == 201
+        check_standard(reply)
+
+
+@pytest.mark.parametrize("host", ["x:99999", "x:y", "[", "]", "[x]:1", "%"])
+@pytest.mark.parametrize(("method", "path", "status"), [("PUT", "/files", 405), ("HEAD", "/files/a/b", 404)])
+def test_an_odd_host_changes_no_refusal(tus, host, method, path, status):
+    check_refusal(ask(tus, method, path, TUS, f"Host: {host}"), status)
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "TRACE", "MKCOL", "LINK", "PUT"])
+def test_a_method_of_somebody_else_is_405(tus, method):
+    check_refusal(ask(tus, method, UNKNOWN, TUS), 405)
+
+
+HOSTILE_NAMES = [
+    *("../../../etc/passwd", "..\\..\\x.wav", "a\x00.wav", "a\r\nX-Evil: 1.wav", '".wav', "\U0001f3b5.wav", ".wav"),
+    *("a.wav/", "a.wav/../../b", "CON.wav", "a" * 5000 + ".wav", "a.WAV", "a.wav\n", "a.w\x00av", "a.php;.wav"),
+    *(b"\xff\xfe\xfd.wav", b"\xed\xa0\x80.wav", "${x}.wav", "`id`.wav", "%2e%2e%2fa.wav", "a.wav.", " .wav"),
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=lambda name: repr(name)[:30])
+def test_a_hostile_name_never_becomes_a_path_or_a_line_of_a_response(service, tus, name):
+    """MD-07, MD-11."""
+    content = b"content of " + repr(name).encode()
+    path = finished(tus, content, name)
+    for reply in (tus.head(path), ask(tus, "GET", path)):
+        assert reply.status == 200
+        assert "x-evil" not in reply.headers
+    assert tus.head(path).headers["upload-metadata"] == f"filename {encoded(name)}"
+    key = json.loads(ask(tus, "GET", path + "/status").body)["key"]
+    folder, _, file = key.partition("/")
+    assert (folder, file[16:]) in {("audio", ".wav"), ("files", "")}
+    assert int(file[:16], 16) >= 0
+    assert (service.store / key).read_bytes() == content
+
+
+# Framing
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Content-Length: +5",),
+        ("Content-Length: -5",),
+        ("Content-Length: 5", "Content-Length: 6"),
+        ("Content-Length: 5", "Transfer-Encoding: chunked"),
+        ("Content-Length: 99999999999999999999999",),
+        ("Transfer-Encoding: gzip",),
+        ("Transfer-Encoding: xchunked",),
+        ("X-Control: a\x01b",),
+        ("No colon",),
+        ("Bad name: x",),
+    ],
+    ids=lambda lines: " & ".join(lines),
+)
+def test_framing_that_is_wrong_is_400_and_the_connection_ends(service, tus, lines):
+    path = tus.create(10)
+    before = service.state()
+    tus.send(spell(tus, "PATCH", path, TUS, BODY, "Upload-Offset: 0", *lines) + b"hello")
+    assert tus.reply().status == 400
+    assert tus.socket.recv(1) == b""
+    assert service.state() == before
+
+
+def settled(client: Client, path: str, *offsets: int) -> int:
+    """Wait until the upload is at one of these offsets, without interrupting whoever appends."""
+    deadline = time.monotonic() + 3
+    while (offset := json.loads(ask(client, "GET", path + "/status").body)["offset"]) not in offsets:
+        assert time.monotonic() < deadline, offset
+        time.sleep(0.02)
+    return offset
+
+
+@pytest.mark.parametrize(
+    ("broken", "kept"), [(b"zz\r\nhello", 3), (b"5\r\nhelloXX5\r\n", 8), (b"-1\r\n", 3), (b"f" * 17 + b"\r\n", 3)]
+)
+def test_chunked_coding_that_breaks_keeps_what_came_before_it(tus, other, broken, kept):
+    path = tus.create(10)
+    tus.send(spell(tus, "PATCH", path, TUS, BODY, "Upload-Offset: 0", "Transfer-Encoding: chunked"))
+    tus.send(coded(b"abc") + broken)
+    assert tus.reply().status == 400
+    assert settled(other, path, kept) == other.head(path).offset
+
+
+def test_a_body_longer_than_its_content_length_is_the_next_request_and_not_part_of_the_upload(tus, other):
+    path = tus.create(10)
+    tus.send(spell(tus, "PATCH", path, TUS, BODY, "Upload-Offset: 0", "Content-Length: 5") + b"helloGARBAGE\r\n\r\n")
+    assert tus.reply().status in {204, 400}, "what follows is no request, which ends the connection"
+    assert settled(other, path, 5, 10) == 5
+
+
+# A seeded crowd
+
+
+SEED = 1000
+COUNT = 500
+ODD = 0.06  # of each choice
+USUAL = {
+    "method": ["POST", "PATCH", "PATCH", "HEAD", "GET", "DELETE", "OPTIONS", "PUT"],
+    "path": ["/files", "{u}", "{u}", "{u}", "{u}/status", UNKNOWN, "/metrics", "/health/live"],
+    "version": ["HTTP/1.1"],
+    "line": [
+        *(TUS, TUS, TUS, BODY, BODY, "Upload-Length: 5", "Upload-Length: 0", "Upload-Offset: 0", "Upload-Offset: 7"),
+        *("Upload-Metadata: filename Li4vLi4vYS53YXY=", "Content-Length: 5", "Content-Length: 5", "Content-Length: 0"),
+        *("Transfer-Encoding: chunked", "Expect: 100-continue", "Connection: close", "Range: bytes=0-", "Origin: https://a"),
+        *("X-HTTP-Method-Override: PATCH", "X-HTTP-Method-Override: HEAD", "If-None-Match: *", "Tus-Resumable: 9"),
+    ],
+    "body": ["", "hello", "hello", "5\r\nhello\r\n0\r\n\r\n"],
+}
+ABSURD = {
+    "method": ["get", "", "P\x00ST", "PATCH PATCH", "TRACE", "CONNECT", "PRI", "PROPFIND"],
+    "path": ["/files/..%2f", "//files//{u}", "*", "/", "http://a/files", "files", "/files/%00", "/files/\xff", "?", "#"],
+    "version": ["HTTP/1.0", "HTTP/2.0", "HTTP/9", "", "HTTP/1.1 x"],
+    "line": [
+        *("Upload-Length: -1", "Upload-Offset: 9e9", "Upload-Metadata: a YQ==,a YQ==", "Upload-Metadata: \xff \xff"),
+        *("Content-Length: 900", "Content-Length: -1", f"Content-Length: {2**63}", f"Content-Length: {2**70}"),
+        *("Transfer-Encoding: gzip", "Expect: cake", "Connection: upgrade", "Upgrade: websocket", "Upgrade: h2c"),
+        *("Range: bytes=" + "9" * 5000 + "-", "Range: bytes=1-2", "X-HTTP-Method-Override: \xff", "Origin: \xff", "If-Range: x"),
+        *("Host: [", "Host: a:99999", "Host: \xff", "Authorization: Bearer", "Cookie: ;=;\xff", "X" * 70_000, ": x", " folded"),
+        *("Upload-Checksum: sha1", "Upload-Concat: final;", "Content-Encoding: gzip", "Content-Type: multipart/form-data"),
+        *("Content-Type: \xff", "Accept: \xff", "A: \x00", "A: \x7f", "", "Upload-Offset: " + "9" * 5000),
+    ],
+    "body": ["5\r\nhello\r\n", "ffff\r\n", "\x00" * 900, "GET / HTTP/1.1\r\n\r\n", "hello" * 50_000],
+}
+
+
+def any_request(chance: random.Random, upload: str) -> bytes:
+    """Make a request of parts that are right, wrong and absurd."""
+
+    def pick(name: str) -> str:
+        return chance.choice((ABSURD if chance.random() < ODD else USUAL)[name])
+
+    lines = [pick("line") for _ in range(chance.randint(0, 8))]
+    start = f"{pick('method')} {pick('path')} {pick('version')}".replace("{u}", upload)
+    request = ("\r\n".join([start, "Host: a", *lines, "", ""]) + pick("body")).encode("latin-1")
+    if chance.random() < ODD:
+        at = chance.randrange(len(request))
+        request = request[:at] + chance.randbytes(chance.randint(0, 3)) + request[at + 1 :]
+    return request
+
+
+def statuses(port: int, request: bytes) -> list[int]:
+    """Send a request, end our side, and return the status of every reply until the server ends its own."""
+    said = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            while data := connection.recv(65_536):
+                said += data
+    lines = said.split(b"\r\n")
+    return [int(line.split(b" ")[1]) for line in lines if line.startswith(b"HTTP/1.1 ")]
+
+
+def test_five_hundred_absurd_requests_are_never_the_servers_fault_and_leave_it_alive(service, tus):
+    chance = random.Random(SEED)
+    seen: Counter[int] = Counter()
+    for number in range(COUNT):
+        if number % 20 == 0:
+            upload = tus.create(1000)
+        request = any_request(chance, upload)
+        began = time.monotonic()
+        replies = statuses(service.port, request)
+        assert time.monotonic() - began < 4, (number, request[:2000])
+        assert all(status < 500 for status in replies), (number, request[:2000])
+        seen.update(replies)
+    assert {100, 200, 201, 204, 400, 404, 405, 409, 412, 415} <= set(seen), f"too tame: {seen}"
+    with Client(service.port) as client:
+        assert finished(client, b"alive")
+    assert "Traceback" not in service.log.read_text()
