@@ -1,0 +1,387 @@
+"""Death at every call of every port: whatever was told before it is true afterwards, and the client can go on.
+
+A life of uploads (create, append, cut, overrun, resume, complete, publish, queue, terminate, sweep) runs until its
+n-th call of a port, or of the disk, and stops there for good; then a new engine takes over what is left. Cheap,
+since no process is started: real kills are in the other files of this directory.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import threading
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from inspect import isawaitable, ismethod
+
+import pytest
+
+from engine.rig import CUT, Rig, ScriptedBody
+from tusplyr.core.errors import Cut, StoreDown, TooLarge
+from tusplyr.core.model import Reason, Status
+from tusplyr.engine.intake import Pace
+from tusplyr.ledger.memory import MemoryLedger
+from tusplyr.ledger.migrate import migrate
+from tusplyr.ledger.sql import SqlLedger
+from tusplyr.spool.disk import DiskSpool
+from tusplyr.spool.memory import MemorySpool
+from tusplyr.stores.filesystem import INCOMING, FilesystemStore
+from tusplyr.stores.memory import MemoryStore
+
+DATA = b"0123456789AB"
+LATE = b"published late"
+DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "unlink")
+
+
+class Died(BaseException):
+    """The process is no more. Not an `Exception`, so that nothing recovers from it."""
+
+
+class Fate:
+    """Counts calls and ends the process before or after the n-th. Afterwards nothing is done any more."""
+
+    def __init__(self, nth: int, *, after: bool) -> None:
+        self._left = nth
+        self._after = after
+        self._lock = threading.Lock()
+        self.dead = False
+        self.last = "nothing"
+
+    def before(self, name: str) -> bool:
+        """Die, or return whether the call is the last one, to be followed by `after`."""
+        with self._lock:
+            if self.dead:
+                raise Died
+            self._left -= 1
+            if self._left:
+                return False
+            self.last = name
+            self.dead = True
+            if not self._after:
+                raise Died
+            return True
+
+
+class Mortal:
+    """A port whose calls are counted by a fate."""
+
+    def __init__(self, target, fate: Fate) -> None:
+        self._target = target
+        self._fate = fate
+
+    def __getattr__(self, name: str):
+        method = getattr(self._target, name)
+        if not ismethod(method):
+            return method
+
+        def call(*args, **values):
+            try:
+                last = self._fate.before(name)
+            except Died:
+                if name == "close":
+                    method()  # the kernel closes the files of the dead
+                raise
+            if last and name == "write":
+                args = (args[0][: len(args[0]) // 2],)  # torn
+            result = method(*args, **values)
+            if isawaitable(result):
+                return self._awaited(result, last)
+            return self._result(result, last)
+
+        return call
+
+    async def _awaited(self, result, last: bool):
+        return self._result(await result, last)
+
+    def _result(self, result, last: bool):
+        if last:
+            if hasattr(result, "close"):
+                result.close()
+            raise Died
+        return Mortal(result, self._fate) if hasattr(result, "sync") else result
+
+
+class LateStore:
+    """A store that refuses one content once."""
+
+    def __init__(self, target) -> None:
+        self.target = target
+        self.refused = False
+
+    def publish(self, content, source):
+        if content.length == len(LATE) and not self.refused:
+            self.refused = True
+            raise StoreDown("not now")
+        self.target.publish(content, source)
+
+    def open(self, key):
+        return self.target.open(key)
+
+    def stat(self, key):
+        return self.target.stat(key)
+
+    def keys(self):
+        return self.target.keys()
+
+    def sweep(self, older_than):
+        return self.target.sweep(older_than)
+
+
+@dataclass
+class Told:
+    """What the client of one upload knows."""
+
+    data: bytes
+    offset: int = 0
+    sha256: str | None = None
+    ending: bool = False
+    ended: bool = False
+
+
+@dataclass
+class World:
+    """What survives a death, and what was told before it."""
+
+    ledger: object
+    spool: object
+    store: object
+    told: dict[str, Told] = field(default_factory=dict)
+    now: float = field(default_factory=time.time)
+
+    def rig(self, fate: Fate | None = None) -> Rig:
+        ports = (self.ledger, self.spool, self.store)
+        ledger, spool, store = (Mortal(port, fate) for port in ports) if fate else ports
+        return Rig(ledger=ledger, spool=spool, store=store, pace=Pace(span=4), clock=lambda: self.now)
+
+    def note(self, upload, data: bytes | None = None) -> str:
+        """Remember a reply."""
+        if data is not None:
+            self.told[upload.id] = Told(data)
+        told = self.told[upload.id]
+        assert upload.offset >= told.offset
+        told.offset = upload.offset
+        told.sha256 = upload.sha256
+        return upload.id
+
+
+async def life(world: World, rig: Rig, fate: Fate | None) -> None:
+    async def create(data: bytes, *script) -> str:
+        return world.note(await rig.create(len(data), *script), data)
+
+    async def append(upload_id: str, offset: int, *script) -> None:
+        world.note(await rig.append(upload_id, offset, ScriptedBody(*script)))
+
+    async def terminate(upload_id: str) -> None:
+        world.told[upload_id].ending = True
+        await rig.engine.terminate(upload_id)
+        world.told[upload_id].ended = True
+
+    song = await create(DATA)
+    await append(song, 0, DATA[:3], DATA[3:5], DATA[5:6])
+    with suppress(Cut):
+        await append(song, 6, DATA[6:8], CUT)
+    assert world.note((await rig.engine.query(song, interrupts=True)).upload) == song
+    with suppress(TooLarge):
+        await append(song, 8, DATA[8:], b"!")
+    await append(song, 8, DATA[8:10], DATA[10:])
+    again = await create(DATA, DATA[:5], DATA[5:])
+    await create(b"")
+    await terminate(await create(DATA, DATA[:5]))
+    await terminate(again)
+    with suppress(TooLarge):
+        await rig.create(5, b"123", b"456")
+    late = await create(LATE, LATE)
+    await queue(world, rig, late, fate)
+    await rig.sweeper.sweep(grace=0)
+
+
+async def queue(world: World, rig: Rig, upload_id: str, fate: Fate | None) -> None:
+    """Let the queue be worked through until the upload is stored, or for good."""
+    world.now += 400
+    loop = asyncio.create_task(rig.publisher.run())
+    while (await world.ledger.get(upload_id)).status is not Status.STORED and not loop.done():
+        if fate and fate.dead:
+            break
+        await asyncio.sleep(0.001)
+    loop.cancel()
+    await asyncio.wait([loop])
+    if not loop.cancelled():
+        raise loop.exception()
+
+
+async def recover(world: World, rig: Rig) -> None:
+    """What must be true of what is left, and a client that goes on with it."""
+    for upload_id, told in world.told.items():
+        row = await rig.row(upload_id)
+        if told.ended or (told.ending and row.status is Status.GONE):
+            assert row.reason is Reason.TERMINATED
+            continue
+        assert row.status is not Status.GONE
+        assert row.offset >= told.offset
+        if told.sha256:
+            assert row.status in {Status.RECEIVED, Status.STORED}
+        if row.status is Status.RECEIVING:
+            assert rig.staged(upload_id)[: row.offset] == told.data[: row.offset]
+            assert row.offset < len(told.data)
+        found = (await rig.engine.query(upload_id, interrupts=True)).upload
+        assert found.offset == row.offset
+        if found.status is Status.RECEIVING:
+            await rig.append(upload_id, found.offset, ScriptedBody(told.data[found.offset :]))
+        await queue(world, rig, upload_id, None)
+        row = await rig.row(upload_id)
+        assert row.sha256 == hashlib.sha256(told.data).hexdigest()
+        assert rig.stored(row.key) == told.data
+
+
+async def check_clean(world: World, rig: Rig) -> None:
+    """After the queue and a sweep nothing is left that nobody needs, and every object is what its key says."""
+    world.now = time.time() + 1000
+    for row in await rig.ledger.due(world.now, 100):
+        await queue(world, rig, row.id, None)
+    await rig.sweeper.sweep(grace=0)
+    await asyncio.to_thread(rig.close)  # discards are not waited for, except here
+    rig = world.rig()
+    report = await rig.sweeper.sweep(grace=0)
+    assert (report.discarded, report.unfinished) == (0, 0)
+    await asyncio.to_thread(rig.close)
+    for key in rig.store.keys():  # noqa: SIM118 - a port, not a dict
+        assert hashlib.sha256(rig.stored(key)).hexdigest()[:16] in key
+
+
+async def die_and_recover(world: World, fate: Fate, crash) -> bool:
+    """Live until the fated call, then go on from what is left. Return whether it came to that."""
+    rig = world.rig(fate)
+    with suppress(Died):
+        await life(world, rig, fate)
+    await asyncio.to_thread(rig.close)
+    async with crash(world) as left:
+        after = left.rig()
+        await recover(left, after)
+        await check_clean(left, after)
+    return fate.dead
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+@pytest.mark.parametrize("keep", [0, 1, 1000], ids=["power lost", "power lost, a byte kept", "killed"])
+def test_death_at_any_call_of_a_port_in_memory(run, after, keep):
+    @asynccontextmanager
+    async def crash(world):
+        world.spool.crash(keep=keep)
+        world.store.refused = True  # it is not what this is about
+        yield world
+
+    async def main():
+        nth, seen = 1, set()
+        while True:
+            world = World(MemoryLedger(), MemorySpool(), LateStore(MemoryStore()))
+            fate = Fate(nth, after=after)
+            if not await die_and_recover(world, fate, crash):
+                break
+            seen.add(fate.last)
+            nth += 1
+        every = {"create", "get", "checkpoint", "move", "content", "postpone", "due", "purge"}
+        every |= {"open", "write", "sync", "close", "read", "discard", "files", "publish", "stat", "sweep"}
+        assert seen == every
+
+    run(main())
+
+
+@pytest.fixture(params=["one volume", "two volumes"])
+def stores(request, tmp_path):
+    """Where the store is, beside the spool or on another volume."""
+    root = tmp_path if request.param == "one volume" else request.getfixturevalue("other_volume")
+    (root / "stores").mkdir()
+    return root / "stores"
+
+
+@pytest.fixture
+def template(tmp_path):
+    migrate(tmp_path / "template.db")
+    return tmp_path / "template.db"
+
+
+@asynccontextmanager
+async def on_disk(place, template, store):
+    """A world on a real disk."""
+    place.mkdir()
+    store.mkdir()
+    (place / "spool").mkdir()
+    shutil.copy(template, place / "tusplyr.db")
+    ledger = await SqlLedger.open(place / "tusplyr.db")
+    try:
+        yield World(ledger, DiskSpool(place / "spool"), LateStore(FilesystemStore(store)))
+    finally:
+        await ledger.close()
+
+
+def reopened(place, store):
+    """Everything is opened again, as by a new process."""
+
+    @asynccontextmanager
+    async def crash(world):
+        await world.ledger.close()
+        ledger = await SqlLedger.open(place / "tusplyr.db")
+        try:
+            yield World(ledger, DiskSpool(place / "spool"), FilesystemStore(store), world.told)
+        finally:
+            await ledger.close()
+
+    return crash
+
+
+def test_death_at_any_call_of_a_port_on_disk(run, tmp_path, template):
+    async def main():
+        nth, dead = 1, True
+        while dead:
+            place = tmp_path / str(nth)
+            async with on_disk(place, template, place.with_suffix(".store")) as world:
+                fate = Fate(nth, after=nth % 2 == 0)
+                dead = await die_and_recover(world, fate, reopened(place, place.with_suffix(".store")))
+            nth += 1
+        assert nth > 60
+
+    run(main())
+
+
+def test_death_at_any_call_of_the_disk(run, tmp_path, template, stores, monkeypatch):
+    """Finer than the ports: between the link and the sync of its directory, in the middle of a copy."""
+    left_behind = 0
+
+    async def main():
+        nonlocal left_behind
+        nth, dead = 1, True
+        while dead:
+            place, store = tmp_path / str(nth), stores / str(nth)
+            async with on_disk(place, template, store) as world:
+                fate = Fate(nth, after=False)
+                with monkeypatch.context() as patch:
+                    for name in DISK_CALLS:
+                        patch.setattr(os, name, fated(fate, getattr(os, name)))
+                    rig = world.rig()
+                    with suppress(Died):
+                        await life(world, rig, fate)
+                    await asyncio.to_thread(rig.close)
+                left_behind += len(list((store / INCOMING).glob("*")))
+                dead = fate.dead
+                async with reopened(place, store)(world) as left:
+                    after = left.rig()
+                    await recover(left, after)
+                    await check_clean(left, after)
+            assert list((store / INCOMING).glob("*")) == []
+            nth += 1
+        assert nth > 30
+
+    run(main())
+    assert (left_behind > 0) is (stores.stat().st_dev != tmp_path.stat().st_dev)
+
+
+def fated(fate: Fate, function):
+    """A call of the disk, in worker threads only: the loop and SQLite live on."""
+
+    def call(*args, **values):
+        if threading.current_thread().name.startswith("tusplyr-disk"):
+            fate.before(function.__name__)
+        return function(*args, **values)
+
+    return call
