@@ -236,7 +236,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
             store=store,
             claims=claims,
             offload=offload,
-            intake=Intake(ledger, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds)),
+            intake=Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds)),
             publisher=publisher,
             provider=best_provider(),
             limits=_limits(settings),

@@ -29,10 +29,18 @@ class Ledger(Protocol):
     async def get(self, upload_id: str) -> Upload | None:
         """Return the row as last committed, None when there is none. Whoever goes on to change it holds its claim."""
 
-    async def checkpoint(self, upload: Upload, offset: int, digest: bytes | None, sha256: str | None = None) -> Upload:
+    async def checkpoint(
+        self,
+        upload: Upload,
+        offset: int,
+        digest: bytes | None,
+        sha256: str | None = None,
+        content: Content | None = None,
+    ) -> Upload:
         """Move the offset forward from `upload.offset`, after a sync of the bytes; return the new row.
 
-        With `sha256` the upload is complete: the offset, the digest and the move to `received` are one unit.
+        With `sha256` the upload is complete: the offset, the digest and the move to `received` are one unit. With
+        `content`, which was published already, the move is to `stored`, and the content is remembered as in `move`.
         Raises `ValueError` for an offset that goes back, passes the length, or ends without `sha256`.
         """
 
@@ -96,8 +104,12 @@ class Writer(Protocol):
         Nothing counts before `sync` returns.
         """
 
-    def sync(self) -> None:
-        """Make everything that was written durable, or raise `NoSpace` or `SpoolDown`."""
+    def sync(self, *, name: bool = True) -> None:
+        """Make everything that was written durable, or raise `NoSpace` or `SpoolDown`.
+
+        Without `name` the name of a new file may still get lost: for bytes that are published before they count,
+        or are kept (`Spool.keep`).
+        """
 
     def close(self) -> None:
         """Let go of the file. Idempotent; makes nothing durable."""
@@ -106,15 +118,21 @@ class Writer(Protocol):
 class Spool(Protocol):
     """Staged bytes, by upload id. Blocking. Raises `SpoolDown` for what the disk refuses, `NoSpace` when it is full."""
 
-    def create(self, upload_id: str) -> None:
-        """Make an empty file whose name is durable when the call returns. Refuses with `NoSpace` below the reserve."""
+    def admit(self) -> None:
+        """Return if there is room for one more upload; refuse with `NoSpace` below the reserve."""
 
     def open(self, upload_id: str, offset: int) -> Writer:
         """Return a writer at `offset`, after cutting off whatever lies behind it.
 
+        A file that is missing is made where nothing was acknowledged (`offset` zero). One that has been published
+        since is left alone: the writer gets a copy of the first `offset` bytes.
+
         Raises:
             BytesLost: the file is missing or shorter than `offset`.
         """
+
+    def keep(self, upload_id: str) -> None:
+        """See that there is a file, if need be an empty one, and that its name is durable."""
 
     def read(self, upload_id: str) -> BinaryIO:
         """Open the bytes for reading from the start. The caller closes it. Raises `BytesLost` when they are missing."""

@@ -4,15 +4,16 @@ Owns every change of status. Must not know who asks for it or how it is stored. 
 transition that is not in `TRANSITIONS` cannot be written: the ledger asks `sources` which
 statuses a change may start from and makes that a condition of its update.
 
-    receiving ──(all bytes durable)──► received ──(published, verified)──► stored
-        │                                 │                                  │
-        └───────────(terminated | lost)───┴──────────(terminated)────────────┴──► gone
+    receiving ──(all bytes durable)──► received ──(published)──► stored
+        │  └──(all bytes durable, and published at once)────────────┘ │
+        └───────────(terminated | lost)───────┴──────(terminated)─────┴──► gone
 """
 
 from tusplyr.core.model import Reason, Status
 
 TRANSITIONS: dict[tuple[Status, Status], frozenset[Reason | None]] = {
     (Status.RECEIVING, Status.RECEIVED): frozenset({None}),
+    (Status.RECEIVING, Status.STORED): frozenset({None}),
     (Status.RECEIVED, Status.STORED): frozenset({None}),
     (Status.RECEIVING, Status.GONE): frozenset({Reason.TERMINATED, Reason.LOST}),
     (Status.RECEIVED, Status.GONE): frozenset({Reason.TERMINATED, Reason.LOST}),

@@ -56,6 +56,7 @@ class Engine:
         self._intake, self._publisher = parts.intake, parts.publisher
         self._provider = parts.provider
         self._clock = clock
+        self._look_again_at = 0.0
         self._tally = parts.tally
         self.limits = parts.limits
 
@@ -69,7 +70,9 @@ class Engine:
         """
         decide.create(command, self.limits)
         upload = self._new(command)
-        await self._offload.run(self._spool.create, upload.id)
+        await self._admit()
+        if upload.status is Status.RECEIVED:
+            await self._offload.run(self._spool.keep, upload.id)  # no append will make the file
         await self._ledger.create(upload)
         self._tally.created += 1
         if upload.status is Status.RECEIVED:
@@ -153,6 +156,12 @@ class Engine:
         """Run a blocking read of what `content` returned in a worker thread."""
         return await self._offload.run(function, *args)
 
+    async def _admit(self) -> None:
+        """Refuse when the volume is down to its reserve; a look at it is good for a second."""
+        if (now := time.monotonic()) >= self._look_again_at:
+            await self._offload.run(self._spool.admit)
+            self._look_again_at = now + 1.0
+
     async def _receive(self, upload: Upload, body: Body) -> Upload:
         log.info("upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
         sink = Sink(self._spool, self._provider, upload)
@@ -169,7 +178,7 @@ class Engine:
                 await joined(self._offload.run(sink.close))  # before the claim is released, and before publishing
             self._tally.appending -= 1
             self._tally.bytes += sink.synced - upload.offset
-        return await self._publisher.publish(row) if row.status is Status.RECEIVED else row
+        return row
 
     async def _terminate(self, upload: Upload) -> None:
         await self._ledger.move(upload, Status.GONE, reason=Reason.TERMINATED)

@@ -14,6 +14,7 @@ from tusplyr.core import decide
 from tusplyr.core.errors import TooLarge
 from tusplyr.core.model import Status, Upload
 from tusplyr.engine.offload import Offload, joined
+from tusplyr.engine.publish import Placement, Publisher
 from tusplyr.engine.sink import Sink
 from tusplyr.ports import Body, Ledger
 
@@ -33,8 +34,9 @@ class Pace(Struct, frozen=True):
 class Intake:
     """Receives bodies. One object for all of them; what belongs to one body lives in one call."""
 
-    def __init__(self, ledger: Ledger, offload: Offload, pace: Pace) -> None:
+    def __init__(self, ledger: Ledger, publisher: Publisher, offload: Offload, pace: Pace) -> None:
         self._ledger = ledger
+        self._publisher = publisher
         self._offload = offload
         self._pace = pace
 
@@ -48,6 +50,7 @@ class Intake:
         """
         row, ended, keep = upload, False, True
         due: float | None = None
+        placement: Placement | None = None
         clock = asyncio.get_running_loop().time
         try:
             while not ended:
@@ -55,14 +58,18 @@ class Intake:
                 try:
                     async with asyncio.timeout_at(due):
                         view = await body.next()
-                        ended = view is None
+                        ended = body.ended
                 except TimeoutError:
                     row, due = await self._checkpoint(row, sink), None
                 if view is None:
                     continue
                 try:
-                    decide.admit(sink.at + view.nbytes, upload.length)
-                    await self._offload.run(sink.write, view, body.ended)
+                    end = sink.at + view.nbytes
+                    decide.admit(end, upload.length)
+                    if ended and end == upload.length:
+                        placement = await self._offload.run(self._finish, sink, upload, view)
+                    else:
+                        await self._offload.run(sink.write, view)
                 finally:
                     body.release(view)
                 due = due or clock() + self._pace.lapse
@@ -73,18 +80,28 @@ class Intake:
             raise
         finally:
             if keep:
-                row = await joined(self._checkpoint(row, sink, ended=ended))
+                row = await joined(self._settle(row, sink, ended, placement))
         return row
 
-    async def _checkpoint(self, row: Upload, sink: Sink, *, ended: bool = False) -> Upload:
+    async def _checkpoint(self, row: Upload, sink: Sink) -> Upload:
         """Sync the bytes, then move the row to them: the law."""
+        # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
+        if sink.at in (row.offset, row.length):
+            return row
+        await self._offload.run(sink.sync)
+        return await self._ledger.checkpoint(row, sink.at, sink.state())
+
+    async def _settle(self, row: Upload, sink: Sink, ended: bool, placement: Placement | None) -> Upload:
+        """Make the last checkpoint of a body; of a whole upload, the one that says so, after it was published."""
         if row.status is not Status.RECEIVING:
-            return row  # complete since earlier: an empty body changes nothing
-        complete = decide.settle(row, sink.at) is Status.RECEIVED
-        if complete and not ended:
-            return row  # a chunked body has brought the last byte, but its end may still turn out broken
-        if sink.at > row.offset or complete:
-            await self._offload.run(sink.sync)
-            sha256 = sink.sha256() if complete else None
-            return await self._ledger.checkpoint(row, sink.at, sink.state(), sha256)
-        return row
+            return row  # whole since earlier: an empty body changes nothing
+        if not ended or decide.settle(row, sink.at) is Status.RECEIVING:
+            return await self._checkpoint(row, sink)
+        if placement is None:
+            placement = await self._offload.run(self._finish, sink, row, None)
+        return await self._publisher.complete(row, sink.state(), placement)
+
+    def _finish(self, sink: Sink, upload: Upload, view: memoryview | None) -> Placement:
+        """Write what is left, sync it, then publish it: one hop to a thread for the end of every upload."""
+        sink.finish(view)
+        return self._publisher.place(upload, sink.sha256())

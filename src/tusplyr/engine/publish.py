@@ -1,9 +1,10 @@
-"""From `received` to `stored`.
+"""From the last byte to `stored`.
 
 Owns publishing: at once, in the request that brought the last byte, and again from the queue for as long
 as it fails. Must not know where objects are kept. Invariants: nobody reads `stored` before the object is
 durable under its key; a `received` upload stays in the queue however often publishing fails; the
-spool is discarded only after the row says `stored`.
+spool is discarded only after the row says `stored`. (A crash between publishing and the row leaves a
+spool file that is the object: `Spool.open` never lets it be written again.)
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
+
+from msgspec import Struct
 
 from tusplyr.core.errors import BytesLost, Conflict, NoSpace, SpoolDown, StoreDown, Superseded, TusplyrError
 from tusplyr.core.model import Content, Reason, Status, Upload
@@ -25,6 +28,22 @@ LAST_DELAY = 300.0  # seconds between attempts once it has failed often
 STUCK_AFTER = 10  # attempts after which a person is told at every further one
 GLANCE = 5.0  # seconds between looks at the queue
 BATCH = 16  # rows per look
+
+REFUSALS = (Conflict, NoSpace, SpoolDown, StoreDown)  # after which the bytes are still here, and it is tried again
+
+
+class Placement(Struct, frozen=True):
+    """What came of an attempt to publish.
+
+    Attributes:
+        content: what was to be published.
+        done: it is; otherwise something was under the key already, or there is an `error`.
+        error: what the store or the spool said.
+    """
+
+    content: Content
+    done: bool = False
+    error: TusplyrError | None = None
 
 
 class Publisher:
@@ -51,21 +70,45 @@ class Publisher:
         self._tally = tally
         self._clock = clock
 
-    async def publish(self, upload: Upload) -> Upload:
-        """Publish a `received` upload that the caller holds; return its row, `received` still when it failed.
-
-        A failure is logged and left to the queue: the bytes are durable, so it is never the client's problem.
-        """
+    def place(self, upload: Upload, sha256: str) -> Placement:
+        """Put synced bytes under their key unless it is taken. Blocking; what the queue can mend is not raised."""
+        content = Content(upload.media.key(sha256[:16]), sha256, upload.length)
         try:
-            stored = await self._publish(upload)
+            return Placement(content, done=self._place(upload.id, content, compare=False))
+        except REFUSALS as error:
+            return Placement(content, error=error)
+
+    async def complete(self, upload: Upload, digest: bytes | None, placement: Placement) -> Upload:
+        """Write that an upload is whole, and that it is published, as one change of its row: `stored`.
+
+        Where publishing fails the row is `received`, and the queue goes on: it is never the client's problem. The
+        caller holds the upload. Raises as `Ledger.checkpoint`.
+        """
+        content = placement.content
+        try:
+            if placement.error:
+                raise placement.error
+            if not placement.done:
+                await self._put(upload.id, content)
+            stored = await self._ledger.checkpoint(upload, upload.length, digest, content.sha256, content)
+        except REFUSALS as error:
+            await self._offload.run(self._spool.keep, upload.id)
+            received = await self._ledger.checkpoint(upload, upload.length, digest, content.sha256)
+            return await self._postpone(received, error)
+        return self._finished(stored)
+
+    async def publish(self, upload: Upload) -> Upload:
+        """Publish a `received` upload that the caller holds; return its row, `received` still when it failed."""
+        content = _content(upload)
+        try:
+            await self._put(upload.id, content)
+            return self._finished(await self._ledger.move(upload, Status.STORED, content=content))
+        except REFUSALS as error:
+            return await self._postpone(upload, error)
         except BytesLost:
             log.exception("upload %s was received whole and its spool file is gone: its bytes are lost", upload.id)
             self._tally.lost += 1
             return await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
-        except (StoreDown, SpoolDown, NoSpace, Conflict) as error:
-            return await self._postpone(upload, error)
-        self._tally.stored += 1
-        return stored
 
     async def run(self) -> None:
         """Work through the queue until cancelled: at start-up what a crash left, then whatever failed."""
@@ -88,23 +131,28 @@ class Publisher:
         except Superseded:
             log.info("upload %s was changed while it was being published", upload_id)
 
-    async def _publish(self, upload: Upload) -> Upload:
-        content = _content(upload)
-        if not await self._offload.run(self._place, upload.id, content, False):
-            known = await self._ledger.content(content.key)
-            if known is None or known.sha256 != content.sha256:
-                await self._offload.run(self._place, upload.id, content, True)
-        stored = await self._ledger.move(upload, Status.STORED, content=content)
-        self._offload.later(self._spool.discard, upload.id)
-        return stored
+    async def _put(self, upload_id: str, content: Content) -> None:
+        """Bring the bytes under their key, unless the same are there. Only known content is believed unread."""
+        known = await self._ledger.content(content.key)
+        same = known is not None and known.sha256 == content.sha256
+        if not same or not await self._offload.run(self._there, content):
+            await self._offload.run(self._place, upload_id, content, True)
+
+    def _there(self, content: Content) -> bool:
+        return self._store.stat(content.key) == content.length
 
     def _place(self, upload_id: str, content: Content, compare: bool) -> bool:
         """Publish and return True; without `compare` only if the key is free, so that nothing has to be read."""
-        if not compare and self._store.stat(content.key) == content.length:
+        if not compare and self._store.stat(content.key) is not None:
             return False
         with self._spool.read(upload_id) as source:
             self._store.publish(content, source)
         return True
+
+    def _finished(self, stored: Upload) -> Upload:
+        self._tally.stored += 1
+        self._offload.later(self._spool.discard, stored.id)
+        return stored
 
     async def _postpone(self, upload: Upload, error: TusplyrError) -> Upload:
         self._tally.postponed += 1

@@ -37,18 +37,15 @@ class Sink:
         if self._digest is None:
             self._digest = self._restore()
 
-    def write(self, view: memoryview, last: bool) -> None:
-        """Write and hash a view; with `last`, sync and close as well, which saves two hops. Raises as `Writer`."""
+    def write(self, view: memoryview) -> None:
+        """Write and hash a view, which counts as a whole or not at all. Raises as `Spool.open` and `Writer.write`."""
         self.open()
         assert self._writer is not None and self._digest is not None  # noqa: S101, PT018 - open() has just set both
         self._writer.write(view)
         self._digest.update(view)
         self.at += view.nbytes
-        if last:
-            self.sync()
-            self.close()
 
-    def sync(self) -> None:
+    def sync(self, *, name: bool = True) -> None:
         """Make everything written durable. Raises as `Writer.sync`, and for good: see below."""
         if self.at == self.synced:
             return
@@ -57,11 +54,18 @@ class Sink:
             raise self._failed
         assert self._writer is not None  # noqa: S101 - what is not synced has been written, so it is open
         try:
-            self._writer.sync()
+            self._writer.sync(name=name)
         except (NoSpace, SpoolDown) as error:
             self._failed = error
             raise
         self.synced = self.at
+
+    def finish(self, view: memoryview | None = None) -> None:
+        """Write the last view, make everything durable but the name, and let go: what follows is publishing."""
+        if view is not None:
+            self.write(view)
+        self.sync(name=False)
+        self.close()
 
     def state(self) -> bytes | None:
         """Return the saved state of the digest at `at`, None when it was never needed."""

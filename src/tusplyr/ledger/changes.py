@@ -9,15 +9,17 @@ is a `ValueError`, raised before anything is written.
 from typing import Any
 
 from tusplyr.core import lifecycle
-from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.core.model import Content, Reason, Status, Upload
 
 Changes = dict[str, Any]
 
 LONGEST_ERROR = 1000  # characters of a failure that are kept for the operator
 
 
-def checkpointed(upload: Upload, offset: int, digest: bytes | None, sha256: str | None, now: float) -> Changes:
-    """Return what a checkpoint sets; with `sha256`, the move to `received` too."""
+def checkpointed(
+    upload: Upload, offset: int, digest: bytes | None, sha256: str | None, content: Content | None, *, now: float
+) -> Changes:
+    """Return what a checkpoint sets; with `sha256` the move to `received` too, with `content` the one to `stored`."""
     if upload.status is not Status.RECEIVING:
         raise ValueError(f"an upload that is {upload.status} takes no checkpoint")
     if not upload.offset <= offset <= upload.length:
@@ -27,7 +29,8 @@ def checkpointed(upload: Upload, offset: int, digest: bytes | None, sha256: str 
         return progress
     if offset != upload.length:
         raise ValueError(f"an upload of {upload.length} bytes is not complete at {offset}")
-    return progress | {"sha256": sha256, "status": Status.RECEIVED, "epoch": upload.epoch + 1, "due_at": now}
+    status = Status.RECEIVED if content is None else Status.STORED
+    return progress | {"sha256": sha256, "status": status, "epoch": upload.epoch + 1, "due_at": now}
 
 
 def moved(upload: Upload, status: Status, reason: Reason | None, now: float) -> Changes:

@@ -36,12 +36,20 @@ class MemoryLedger:
         """See `Ledger.get`."""
         return self._rows.get(upload_id)
 
-    async def checkpoint(self, upload: Upload, offset: int, digest: bytes | None, sha256: str | None = None) -> Upload:
+    async def checkpoint(
+        self,
+        upload: Upload,
+        offset: int,
+        digest: bytes | None,
+        sha256: str | None = None,
+        content: Content | None = None,
+    ) -> Upload:
         """See `Ledger.checkpoint`."""
-        changes = checkpointed(upload, offset, digest, sha256, self._clock())
+        changes = checkpointed(upload, offset, digest, sha256, content, now=self._clock())
         row = self._unchanged(upload)
         if row.offset != upload.offset:
             raise Superseded
+        self._remember(content)
         return self._apply(upload, row, changes)
 
     async def move(
@@ -50,11 +58,7 @@ class MemoryLedger:
         """See `Ledger.move`."""
         changes = moved(upload, status, reason, self._clock())
         row = self._unchanged(upload)
-        if content is not None:
-            known = self._contents.get(content.key, content)
-            if known.sha256 != content.sha256:
-                raise Conflict("Other content is stored under the same key.")
-            self._contents[content.key] = known
+        self._remember(content)
         return self._apply(upload, row, changes)
 
     async def content(self, key: str) -> Content | None:
@@ -81,6 +85,13 @@ class MemoryLedger:
         """See `Queue.due`."""
         waiting = [row for row in self._rows.values() if row.status is Status.RECEIVED and row.due_at <= now]
         return sorted(waiting, key=lambda row: row.due_at)[:limit]
+
+    def _remember(self, content: Content | None) -> None:
+        if content is None:
+            return
+        known = self._contents.setdefault(content.key, content)
+        if known.sha256 != content.sha256:
+            raise Conflict("Other content is stored under the same key.")
 
     def _unchanged(self, upload: Upload) -> Upload:
         row = self._rows.get(upload.id)

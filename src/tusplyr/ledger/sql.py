@@ -81,11 +81,19 @@ class SqlLedger:
         rows = await self._read(self._sql.get, {"id": upload_id})
         return upload_of(rows[0]) if rows else None
 
-    async def checkpoint(self, upload: Upload, offset: int, digest: bytes | None, sha256: str | None = None) -> Upload:
+    async def checkpoint(
+        self,
+        upload: Upload,
+        offset: int,
+        digest: bytes | None,
+        sha256: str | None = None,
+        content: Content | None = None,
+    ) -> Upload:
         """See `Ledger.checkpoint`."""
-        changes = checkpointed(upload, offset, digest, sha256, self._clock())
+        changes = checkpointed(upload, offset, digest, sha256, content, now=self._clock())
         sql = self._sql.checkpoint if sha256 is None else self._sql.complete
-        await self._committer.commit(_change(sql, upload, changes, was_offset=upload.offset))
+        steps = _change(sql, upload, changes, was_offset=upload.offset), *self._remember(content, changes)
+        await self._committer.commit(*steps)
         return replace(upload, **changes)
 
     async def move(
@@ -93,10 +101,7 @@ class SqlLedger:
     ) -> Upload:
         """See `Ledger.move`. Raises `Conflict` when other content is remembered under the key of `content`."""
         changes = moved(upload, status, reason, self._clock())
-        steps = [_change(self._sql.move, upload, changes)]
-        if content is not None:
-            steps += self._remember(content, changes["updated_at"])
-        await self._committer.commit(*steps)
+        await self._committer.commit(_change(self._sql.move, upload, changes), *self._remember(content, changes))
         return replace(upload, **changes)
 
     async def content(self, key: str) -> Content | None:
@@ -121,9 +126,12 @@ class SqlLedger:
         """See `Queue.due`."""
         return [upload_of(row) for row in await self._read(self._sql.due, {"now": now, "limit": limit})]
 
-    def _remember(self, content: Content, now: float) -> tuple[Step, Step]:
+    def _remember(self, content: Content | None, changes: Changes) -> tuple[Step, ...]:
+        if content is None:
+            return ()
         # The second step is the judge: whoever brought the row, it touches it only if it is this content.
-        row = {"key": content.key, "sha256": content.sha256, "length": content.length, "stored_at": now}
+        row = {"key": content.key, "sha256": content.sha256, "length": content.length}
+        row["stored_at"] = changes["updated_at"]
         same = {"was_key": content.key, "was_sha256": content.sha256}
         return Step(self._sql.remember, row), Step(self._sql.confirm, same, _conflict)
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
 from tusplyr.durable import free_bytes, sync_directory, sync_file
 
+COPY = 1024 * 1024  # bytes per read when a file has to be copied
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -30,29 +31,35 @@ class DiskSpool:
         self._root = root
         self._reserve = reserve
 
-    def create(self, upload_id: str) -> None:
-        """See `ports.Spool.create`."""
-        with _translated(upload_id):
+    def admit(self) -> None:
+        """See `ports.Spool.admit`."""
+        with _translated("the next upload"):
             if free_bytes(self._root) < self._reserve:
                 raise NoSpace
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-            os.close(os.open(self._root / upload_id, flags, 0o644))
-            sync_directory(self._root)
 
     def open(self, upload_id: str, offset: int) -> "DiskWriter":
         """See `ports.Spool.open`."""
         with _translated(upload_id):
-            descriptor = os.open(self._root / upload_id, os.O_WRONLY | os.O_CLOEXEC)
+            missing = 0 if offset else os.O_CREAT
+            descriptor = os.open(self._root / upload_id, os.O_RDWR | os.O_CLOEXEC | missing, 0o644)
             try:
-                length = os.fstat(descriptor).st_size
-                if length < offset:
-                    raise BytesLost(f"spool file of {upload_id} has {length} bytes; {offset} were acknowledged")
-                if length > offset:
+                found = os.fstat(descriptor)
+                if found.st_size < offset:
+                    raise BytesLost(f"spool file of {upload_id} has {found.st_size} bytes; {offset} were acknowledged")
+                if found.st_nlink > 1:
+                    self._unshare(descriptor, upload_id, offset)
+                elif found.st_size > offset:
                     os.ftruncate(descriptor, offset)
             except BaseException:
                 os.close(descriptor)
                 raise
             return DiskWriter(descriptor, upload_id, offset, self._root, self._reserve)
+
+    def keep(self, upload_id: str) -> None:
+        """See `ports.Spool.keep`."""
+        with _translated(upload_id):
+            os.close(os.open(self._root / upload_id, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+            sync_directory(self._root)
 
     def read(self, upload_id: str) -> BinaryIO:
         """See `ports.Spool.read`."""
@@ -76,6 +83,22 @@ class DiskSpool:
         except OSError as error:
             raise SpoolDown(f"the directory of the spool: {error}") from error
 
+    def _unshare(self, descriptor: int, upload_id: str, offset: int) -> None:
+        """Put a copy of the acknowledged bytes in the place of a file that is a published object by now.
+
+        A crash came between publishing and the row: the client will send the rest again, and not one byte of it
+        may reach the object. The descriptor is the copy's afterwards.
+        """
+        own = self._root / f"{upload_id}.own"
+        with open(descriptor, "rb", closefd=False) as published, own.open("wb") as copy:
+            while (left := offset - copy.tell()) and (data := published.read(min(left, COPY))):
+                copy.write(data)
+            copy.flush()
+            sync_file(copy.fileno())
+            own.rename(self._root / upload_id)
+            sync_directory(self._root)
+            os.dup2(copy.fileno(), descriptor, inheritable=False)
+
 
 class DiskWriter:
     """`ports.Writer` over an open file."""
@@ -87,6 +110,7 @@ class DiskWriter:
         self._root = root
         self._reserve = reserve
         self._full = False
+        self._named = offset > 0
 
     def write(self, view: memoryview) -> None:
         """See `ports.Writer.write`. What a failed write left behind is overwritten or cut off later."""
@@ -100,10 +124,13 @@ class DiskWriter:
                 view = view[written:]
         self._at = at
 
-    def sync(self) -> None:
+    def sync(self, *, name: bool = True) -> None:
         """See `ports.Writer.sync`. At the reserve what was written stays, and no more comes."""
         with _translated(self._upload_id):
             sync_file(self._descriptor)
+            if name and not self._named:
+                sync_directory(self._root)
+                self._named = True
             self._full = free_bytes(self._root) < self._reserve
 
     def close(self) -> None:

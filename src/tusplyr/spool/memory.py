@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tusplyr.core.errors import BytesLost, SpoolDown
+from tusplyr.core.errors import BytesLost
 
 
 class MemorySpool:
@@ -20,22 +20,23 @@ class MemorySpool:
         self._synced: dict[str, int] = {}
         self._written_at: dict[str, float] = {}
 
-    def create(self, upload_id: str) -> None:
-        """See `ports.Spool.create`."""
-        if upload_id in self._files:
-            raise SpoolDown(f"{upload_id} is there already")
-        self._files[upload_id] = bytearray()
-        self._synced[upload_id] = 0
-        self._written_at[upload_id] = time.time()
+    def admit(self) -> None:
+        """See `ports.Spool.admit`."""
 
     def open(self, upload_id: str, offset: int) -> "MemoryWriter":
         """See `ports.Spool.open`."""
+        if not offset:
+            self._make(upload_id)
         file = self._file(upload_id)
         if len(file) < offset:
             raise BytesLost(f"{upload_id} has {len(file)} bytes; {offset} were acknowledged")
         del file[offset:]
         self._synced[upload_id] = min(self._synced[upload_id], offset)
         return MemoryWriter(self, upload_id, file)
+
+    def keep(self, upload_id: str) -> None:
+        """See `ports.Spool.keep`."""
+        self._make(upload_id)
 
     def read(self, upload_id: str) -> BinaryIO:
         """See `ports.Spool.read`."""
@@ -60,6 +61,12 @@ class MemorySpool:
         self._synced[upload_id] = len(self._files.get(upload_id, b""))
         self._written_at[upload_id] = time.time()
 
+    def _make(self, upload_id: str) -> None:
+        if upload_id not in self._files:
+            self._files[upload_id] = bytearray()
+            self._synced[upload_id] = 0
+            self._written_at[upload_id] = time.time()
+
     def _file(self, upload_id: str) -> bytearray:
         if upload_id not in self._files:
             raise BytesLost(f"{upload_id} is missing")
@@ -78,7 +85,7 @@ class MemoryWriter:
         """See `ports.Writer.write`."""
         self._file += view
 
-    def sync(self) -> None:
+    def sync(self, *, name: bool = True) -> None:  # noqa: ARG002 - a name in a dict is as durable as it gets
         """See `ports.Writer.sync`."""
         self._spool.mark_synced(self._upload_id)
 
