@@ -13,10 +13,10 @@ import threading
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from inspect import isawaitable, ismethod
 
 import pytest
 
+from engine.mortal import Died, Fate, Mortal
 from engine.rig import CUT, Rig, ScriptedBody
 from tusplyr.core.errors import Cut, StoreDown, TooLarge
 from tusplyr.core.model import Reason, Status
@@ -32,74 +32,6 @@ from tusplyr.stores.memory import MemoryStore
 DATA = b"0123456789AB"
 LATE = b"published late"
 DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "unlink")
-
-
-class Died(BaseException):
-    """The process is no more. Not an `Exception`, so that nothing recovers from it."""
-
-
-class Fate:
-    """Counts calls and ends the process before or after the n-th. Afterwards nothing is done any more."""
-
-    def __init__(self, nth: int, *, after: bool) -> None:
-        self._left = nth
-        self._after = after
-        self._lock = threading.Lock()
-        self.dead = False
-        self.last = "nothing"
-
-    def before(self, name: str) -> bool:
-        """Die, or return whether the call is the last one, to be followed by `after`."""
-        with self._lock:
-            if self.dead:
-                raise Died
-            self._left -= 1
-            if self._left:
-                return False
-            self.last = name
-            self.dead = True
-            if not self._after:
-                raise Died
-            return True
-
-
-class Mortal:
-    """A port whose calls are counted by a fate."""
-
-    def __init__(self, target, fate: Fate) -> None:
-        self._target = target
-        self._fate = fate
-
-    def __getattr__(self, name: str):
-        method = getattr(self._target, name)
-        if not ismethod(method):
-            return method
-
-        def call(*args, **values):
-            try:
-                last = self._fate.before(name)
-            except Died:
-                if name == "close":
-                    method()  # the kernel closes the files of the dead
-                raise
-            if last and name == "write":
-                args = (args[0][: len(args[0]) // 2],)  # torn
-            result = method(*args, **values)
-            if isawaitable(result):
-                return self._awaited(result, last)
-            return self._result(result, last)
-
-        return call
-
-    async def _awaited(self, result, last: bool):
-        return self._result(await result, last)
-
-    def _result(self, result, last: bool):
-        if last:
-            if hasattr(result, "close"):
-                result.close()
-            raise Died
-        return Mortal(result, self._fate) if hasattr(result, "sync") else result
 
 
 class LateStore:
@@ -222,7 +154,8 @@ async def recover(world: World, rig: Rig) -> None:
         if told.sha256:
             assert row.status in {Status.RECEIVED, Status.STORED}
         if row.status is Status.RECEIVING:
-            assert rig.staged(upload_id)[: row.offset] == told.data[: row.offset]
+            staged = await asyncio.to_thread(rig.staged, upload_id)
+            assert staged[: row.offset] == told.data[: row.offset]
             assert row.offset < len(told.data)
         found = (await rig.engine.query(upload_id, interrupts=True)).upload
         assert found.offset == row.offset
@@ -231,7 +164,7 @@ async def recover(world: World, rig: Rig) -> None:
         await queue(world, rig, upload_id, None)
         row = await rig.row(upload_id)
         assert row.sha256 == hashlib.sha256(told.data).hexdigest()
-        assert rig.stored(row.key) == told.data
+        assert await asyncio.to_thread(rig.stored, row.key) == told.data
 
 
 async def check_clean(world: World, rig: Rig) -> None:
@@ -245,6 +178,10 @@ async def check_clean(world: World, rig: Rig) -> None:
     report = await rig.sweeper.sweep(grace=0)
     assert (report.discarded, report.unfinished) == (0, 0)
     await asyncio.to_thread(rig.close)
+    await asyncio.to_thread(check_store, rig)
+
+
+def check_store(rig: Rig) -> None:
     for key in rig.store.keys():  # noqa: SIM118 - a port, not a dict
         assert hashlib.sha256(rig.stored(key)).hexdigest()[:16] in key
 

@@ -44,6 +44,7 @@ class ScriptedBody:
         self.lent: list[memoryview] = []
         self.handed = bytearray()
         self.asked = 0
+        self.waiting = False
 
     @property
     def ended(self) -> bool:
@@ -74,11 +75,14 @@ class ScriptedBody:
     async def _pass_time(self) -> None:
         step = self._script[0]
         if step is HANG or isinstance(step, (int, float)):
+            self.waiting = step is HANG
             try:
                 async with asyncio.timeout(None if step is HANG else step):
                     await self._stopped.wait()
             except TimeoutError:
                 return
+            finally:
+                self.waiting = False
             assert self._why
             raise self._why
 
@@ -101,6 +105,7 @@ class Rig:
     patience: float = 5.0
     provider: Any = field(default_factory=LibcryptoProvider)
     clock: Callable[[], float] = time.time
+    retain: float = 3600.0
 
     def __post_init__(self) -> None:
         self.offload = Offload(4)
@@ -121,7 +126,7 @@ class Rig:
             spool=self.spool,
             store=self.store,
             offload=self.offload,
-            retain=3600.0,
+            retain=self.retain,
             clock=self.clock,
         )
         self.engine = Engine(

@@ -202,7 +202,12 @@ def test_an_early_refusal_can_be_read_while_30_mb_are_on_their_way(service, meth
     with Client(service.port) as tus:
         started = tus.create(LARGE * 2)
         tus.patch(started, 0, b"hello")
-        paths = {"started": started, "fresh": tus.create(LARGE), "small": tus.create(5), "done": finished(tus, b"hello")}
+        paths = {
+            "started": started,
+            "fresh": tus.create(LARGE),
+            "small": tus.create(5),
+            "done": finished(tus, b"x" * 5),
+        }
         before = service.state()
         tus.send(spell(tus, method, path.format(**paths), TUS, *lines, f"Content-Length: {LARGE}"))
         sender = threading.Thread(target=_send_until_told, args=(tus, bytes(LARGE)))
@@ -212,6 +217,15 @@ def test_an_early_refusal_can_be_read_while_30_mb_are_on_their_way(service, meth
         check_refusal(reply, status, offset=5 if status == 409 else None)
         assert reply.headers["connection"] == "close"
         assert service.state() == before
+
+
+def test_a_naive_client_that_sends_all_of_4_mb_before_it_reads_gets_its_refusal_and_no_reset(tus):
+    path = tus.create(5)
+    tus.begin(path, 0, 4 * MIB)
+    for _ in range(64):
+        tus.send(bytes(64 * 1024))
+        time.sleep(0.002)
+    check_refusal(tus.reply(), 413)
 
 
 def _send_until_told(client: Client, body: bytes) -> None:

@@ -248,8 +248,10 @@ def test_c_43_d_10_a_body_longer_than_what_is_left_is_413_and_not_read(service, 
     path = tus.create(10)
     tus.patch(path, 0, b"hello")
     before = service.state()
-    check_refusal(patch(tus, path, 5, body=b"worlds"), 413)
+    tus.begin(path, 5, 6)
+    check_refusal(tus.reply(), 413)
     assert service.state() == before
+    tus.send(b"worlds")
     assert patch(tus, path, 5, body=b"world").offset == 10
 
 

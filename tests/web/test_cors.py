@@ -1,4 +1,4 @@
-"""Cross-origin requests: a browser must be able to read every reply, errors above all (protocol ids D-43, D-44, C-54)."""
+"""Cross-origin requests: a browser must be able to read every reply, errors above all (ids D-43, D-44, C-54)."""
 
 import pytest
 

@@ -1,13 +1,29 @@
 """GET on an upload: ranges, validators, and names that nobody should trust."""
 
 import os
+import sys
+import time
 from email.message import Message
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from rig.tus import Client
-from web.service import MIB, TUS, UNKNOWN, ask, check_refusal, check_standard, encoded, finished, post
+from web.service import (
+    BODY,
+    MIB,
+    TOKEN,
+    TUS,
+    UNKNOWN,
+    ask,
+    check_refusal,
+    check_standard,
+    encoded,
+    finished,
+    post,
+    spell,
+)
 
 CONTENT = bytes(range(256)) * 4
 ETAG = '"785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9"'
@@ -115,7 +131,13 @@ def test_several_lines_of_if_none_match_count_as_one_list(tus, song):
 
 @pytest.mark.parametrize(
     ("values", "status"),
-    [((ETAG,), 206), (('"x"',), 200), ((f"W/{ETAG}",), 200), (("Mon, 01 Jan 2001 00:00:00 GMT",), 200), ((ETAG, "x"), 200)],
+    [
+        ((ETAG,), 206),
+        (('"x"',), 200),
+        ((f"W/{ETAG}",), 200),
+        (("Mon, 01 Jan 2001 00:00:00 GMT",), 200),
+        ((ETAG, "x"), 200),
+    ],
 )
 def test_a_range_is_only_for_those_who_have_the_same_content(tus, song, values, status):
     reply = ask(tus, "GET", song, "Range: bytes=0-9", *(f"If-Range: {value}" for value in values))
@@ -203,15 +225,47 @@ def test_an_object_that_somebody_deleted_is_410_and_the_upload_still_answers(ser
     assert tus.head(path).offset == 15
 
 
+def test_an_object_that_was_damaged_is_never_passed_off_as_whole(guarded):
+    bearer = f"Authorization: Bearer {TOKEN}"
+    with Client(guarded.port) as client:
+        made = post(client, bearer, "Upload-Length: 20", BODY, body=b"will be cut in half!")
+        (file,) = [file for file in guarded.stored() if file.read_bytes() == b"will be cut in half!"]
+        file.write_bytes(b"will be cut")
+        with pytest.raises(ConnectionError):
+            ask(client, "GET", "/files/" + made.headers["location"][-32:], bearer)
+        client.connect()
+        assert ask(client, "GET", "/health/ready").status == 200
+
+
 @pytest.mark.parametrize("lines", [(), (TUS,)])
 def test_an_unknown_upload_is_404(tus, lines):
     check_refusal(ask(tus, "GET", UNKNOWN, *lines), 404)
 
 
-def test_a_large_content_arrives_whole_and_a_reader_who_leaves_early_harms_nobody(service, tus, other):
+def test_a_large_content_arrives_whole(tus):
     content = os.urandom(MIB) * 20
     path = finished(tus, content)
-    other.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    other.socket.recv(1000)
-    other.reset()
     assert ask(tus, "GET", path).body == content
+    assert ask(tus, "GET", path, "Range: bytes=1048575-").body == content[MIB - 1 :]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what the process has read in /proc")
+def test_nothing_more_is_read_for_a_reader_who_has_left(service, tus, other):
+    def read() -> int:
+        return int(Path(f"/proc/{service.pid}/io").read_text().split()[1])
+
+    path = finished(tus, bytes(60 * MIB))
+    before = read()
+    other.send(spell(other, "GET", path))
+    assert other.socket.recv(1000).startswith(b"HTTP/1.1 200 ")
+    other.reset()
+    at = -1
+    while at != (at := read()):
+        time.sleep(0.3)
+    assert at - before < 40 * MIB
+    assert ask(tus, "GET", path, "Range: bytes=0-9").body == bytes(10)
+
+
+def test_a_get_that_brings_a_body_is_answered_all_the_same(tus, song):
+    assert ask(tus, "GET", song, body=b"surprise").body == CONTENT
+    assert ask(tus, "GET", song).status == 200

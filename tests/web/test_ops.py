@@ -1,12 +1,15 @@
 """Health, metrics and the status document; a volume that is down to its reserve."""
 
 import json
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 
-from rig.tus import Client
-from web.service import BODY, TUS, UNKNOWN, ask, check_refusal, check_standard, finished, post
+from rig.tus import Client, path_of
+from web.service import BODY, TOKEN, TUS, UNKNOWN, ask, check_refusal, check_standard, finished, post
 
 
 def metric(client, name):
@@ -90,3 +93,39 @@ def test_a_server_without_space_is_alive_but_not_ready_and_takes_no_upload(full)
             assert int(reply.headers["retry-after"]) > 0
         assert full.state() == before
         assert ask(client, "HEAD", UNKNOWN, TUS).status == 404
+
+
+@contextmanager
+def without_its_table(server) -> Iterator[None]:
+    """Take the table of uploads from a running server, and give it back."""
+
+    def rename(old: str, new: str) -> None:
+        with closing(sqlite3.connect(server.data / "tusplyr.db", timeout=10)) as database:
+            database.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    rename("uploads", "aside")
+    try:
+        yield
+    finally:
+        rename("aside", "uploads")
+
+
+def test_while_the_ledger_is_down_head_is_423_and_all_else_503_and_nobody_reads_why(guarded):
+    """D-15, D-46 and 2.3: a 5xx on HEAD makes clients start again from byte 0."""
+    bearer = f"Authorization: Bearer {TOKEN}"
+    with Client(guarded.port) as client:
+        path = path_of(post(client, bearer, "Upload-Length: 10").headers["location"])
+        with without_its_table(guarded):
+            asked = ask(client, "HEAD", path, TUS, bearer)
+            check_refusal(asked, 423)
+            assert asked.headers["retry-after"] == "1"
+            for method in ("PATCH", "DELETE", "GET"):
+                body = b"hello" if method == "PATCH" else None
+                refused = ask(client, method, path, TUS, bearer, BODY, "Upload-Offset: 0", body=body)
+                check_refusal(refused, 503)
+                assert refused.body.startswith(b"The server could not do this now;")
+            check_refusal(post(client, bearer, "Upload-Length: 10"), 503)
+            assert list(json.loads(ask(client, "GET", "/health/ready").body)["problems"]) == ["ledger"]
+            assert ask(client, "GET", "/health/live").status == 200
+        assert ask(client, "GET", "/health/ready").status == 200
+        assert ask(client, "HEAD", path, TUS, bearer).offset == 0

@@ -100,7 +100,15 @@ def test_a_patch_that_its_head_refuses_disturbs_nobody(service, lines, status):
         assert holder.reply().offset == 10
 
 
-SILENT = ("location", "upload-offset", "upload-length", "upload-metadata", "tus-extension", "tus-max-size", "tus-version")
+MATRIX = {
+    "location",
+    "upload-offset",
+    "upload-length",
+    "upload-metadata",
+    "tus-extension",
+    "tus-max-size",
+    "tus-version",
+}
 
 
 @pytest.mark.parametrize(
@@ -121,10 +129,10 @@ SILENT = ("location", "upload-offset", "upload-length", "upload-metadata", "tus-
         pytest.param("GET", "{u}", (), 409, set(), id="409 of a download"),
     ],
 )
-def test_each_reply_carries_what_the_matrix_says_and_no_more(tus, method, path, lines, status, has):
+def test_each_reply_carries_what_the_matrix_says_and_no_more(tus, method, path, lines, status, has):  # noqa: PLR0917 - a row
     """C-05, C-20, C-23, 1.10."""
     location = post(tus, TEN, "Upload-Metadata: a").headers["location"]
     reply = ask(tus, method, path.format(u="/files/" + location.rpartition("/")[2]), *lines)
     assert reply.status == status
     check_standard(reply)
-    assert {name for name in SILENT if name in reply.headers} == has
+    assert MATRIX & set(reply.headers) == has

@@ -58,7 +58,7 @@ def _text(reply: Reply) -> Response[str]:
 
 
 def _spelled(error: HTTPException) -> TusplyrError:
-    """Say an error of Litestar in our own words. (It raises 404 and 405, and 400 for a host that is none.)"""
+    """Say an error of Litestar in our own words. It raises 404 and 405, and 400 for a host that is none."""
     match error.status_code:
         case 404:
             return NotFound()

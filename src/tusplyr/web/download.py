@@ -1,15 +1,19 @@
 """Handing out the content of a stored upload.
 
 Owns ranges and validators (RFC 9110, sections 13 and 14). Must not know where the bytes are kept: it reads
-a seekable file. Invariants: a download holds one buffer of `READ` bytes, whatever the length; nothing that
-a client uploaded is shown inline or sniffed; the file is closed however the download ends.
+a seekable file. Invariants: a download holds one buffer of `READ` bytes, whatever the length, and reads no
+further once its reader is gone; nothing that a client uploaded is shown inline or sniffed; the file is
+closed however the download ends.
 """
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Any, BinaryIO
 
+from tusplyr.core.errors import Stopped
 from tusplyr.core.headers import Headers, content_disposition, parse_metadata, repr_digest
 from tusplyr.core.model import Upload
 from tusplyr.web.edge import Receive, Scope, Send
@@ -43,20 +47,24 @@ class Download:
                     send, 416, [("Content-Range", f"bytes */{self._upload.length}"), ("Content-Length", "0")]
                 )
                 return
-            await self._send(send, *span)
+            await self._send(receive, send, *span)
         finally:
             await self._run(self._file.close)
 
-    async def _send(self, send: Send, first: int, end: int, partial: bool) -> None:
+    async def _send(self, receive: Receive, send: Send, first: int, end: int, partial: bool) -> None:
         ranged = [("Content-Range", f"bytes {first}-{end - 1}/{self._upload.length}")] if partial else []
         await self._start(send, 206 if partial else 200, [*ranged, ("Content-Length", str(end - first))], more=True)
         await self._run(self._file.seek, first)
-        while first < end:
-            data = await self._run(self._file.read, min(READ, end - first))
-            if not data:
-                raise OSError(f"object {self._upload.key} is shorter than its row says")
-            first += len(data)
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+        gone = asyncio.create_task(_gone(receive))  # a server may drop what is sent to nobody without a word
+        try:
+            while first < end and not gone.done():
+                data = await self._run(self._file.read, min(READ, end - first))
+                if not data:
+                    raise OSError(f"object {self._upload.key} is shorter than its row says")
+                first += len(data)
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            gone.cancel()
         await send({"type": "http.response.body", "body": b""})
 
     def _span(self) -> tuple[int, int, bool] | None:
@@ -98,6 +106,13 @@ class Download:
         await send({"type": "http.response.start", "status": status, "headers": raw})
         if not more:
             await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when nobody reads the response any more."""
+    with contextlib.suppress(Stopped):
+        while (await receive())["type"] != "http.disconnect":
+            pass  # a body that came with the GET
 
 
 def _name(upload: Upload) -> str:
