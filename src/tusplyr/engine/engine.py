@@ -76,7 +76,7 @@ class Engine:
         await self._ledger.create(upload)
         self._tally.created += 1
         if upload.status is Status.RECEIVED:
-            return Created(await self._publisher.publish(upload))
+            return Created(decide.present(await self._publisher.publish(upload)))
         if not command.append:
             return Created(upload)
         async with self._claims.hold(upload.id, body.stop):

@@ -76,13 +76,12 @@ class Sweeper:
         return SweepReport(discarded, unfinished, await self._ledger.purge(now - self._retain))
 
     async def run(self, interval: float) -> None:
-        """Sweep every `interval` seconds until cancelled; at once and without grace when the server starts."""
-        grace = 0.0
+        """Sweep every `interval` seconds until cancelled."""
         while True:
+            await asyncio.sleep(interval)
             try:
-                report, grace = await self.sweep(grace), GRACE
+                report = await self.sweep()
                 if any((report.discarded, report.unfinished, report.purged)):
                     log.info("swept: %s", report)
             except Exception:  # one of the two loops: nothing may end it
                 log.exception("sweeping failed; trying again in %g s", interval)
-            await asyncio.sleep(interval)

@@ -22,6 +22,7 @@ from tusplyr.web.drain import Drain
 from tusplyr.web.exchange import App, Exchange
 from tusplyr.web.pool import MIB
 
+HEAD_LIMIT = 64 * 1024  # bytes of a request head; the parser itself has no limit
 LINGER_LIMIT = 8 * MIB  # bytes that are discarded before a connection is closed
 HASTY_LAPSE = 0.5  # seconds of the same when the server is stopping
 
@@ -73,6 +74,7 @@ class TusplyrProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.counted = 0  # bytes of the current request's body that went through the parser
         self.ending = False
+        self._head = 0  # bytes since the last head was complete; those of a body do not matter
         self._mounted: asyncio.BufferedProtocol | None = None
         self._drain_next: tuple[int, bool] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -91,7 +93,11 @@ class TusplyrProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio; whatever is not yet a request counts as the beginning of a head."""
+        self._head += len(data)
         super().data_received(data)
+        if self._head > HEAD_LIMIT and self._head_timer is not None:
+            self._refuse_head()
+            return
         cycle: Any = self.cycle  # None before the first request, whatever uvicorn declares
         if (
             self._head_timer is None
@@ -112,6 +118,7 @@ class TusplyrProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """See httptools."""
         self._forget_head()
+        self._head = 0
         self.counted = 0
         super().on_headers_complete()
 
@@ -198,7 +205,14 @@ class TusplyrProtocol(HttpToolsProtocol):
         self.resume_reading()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def _refuse_head(self) -> None:
+        text = b"The head of the request is too large."
+        fields = b"content-type: text/plain\r\nconnection: close\r\ncontent-length: %d" % len(text)
+        self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + fields + b"\r\n\r\n" + text)
+        self.transport.close()
+
     def _await_head(self) -> None:
+        self._head = 0
         self._head_timer = self.loop.call_later(self.head_lapse, self.timeout_keep_alive_handler)
 
     def _forget_head(self) -> None:

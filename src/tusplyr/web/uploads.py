@@ -40,6 +40,7 @@ from tusplyr.web.response import Rendered, json, text
 log = logging.getLogger(__name__)
 
 ID = re.compile(r"[0-9a-f]{32}\Z")
+NOT_PUBLISHED = "It could not be published yet; the server goes on trying."  # the reason is for operators alone
 HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+\Z")
 
 Call = Request[Any, Any, Any]
@@ -196,7 +197,7 @@ class Uploads:
             key=upload.key,
             url=self._site.address(request, upload.id) if upload.status is Status.STORED else None,
             attempts=upload.attempts,
-            error=upload.error,
+            error=upload.error and NOT_PUBLISHED,
         )
 
 
