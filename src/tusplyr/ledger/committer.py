@@ -186,8 +186,12 @@ class Committer:
         try:
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_attempt(connection, steps) for steps in group]
-            connection.execute("COMMIT")
+            if len(group) == 1:  # the usual case, and two statements fewer
+                outcomes = [_outcome(connection, group[0])]
+                connection.execute("ROLLBACK" if isinstance(outcomes[0], Exception) else "COMMIT")
+            else:
+                outcomes = [_attempt(connection, steps) for steps in group]
+                connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._recover(error)
             return [down(error) for _ in group]
@@ -213,19 +217,24 @@ class Committer:
 def _attempt(connection: sqlite3.Connection, steps: Sequence[Step]) -> int | Exception:
     """Run one unit under its savepoint. Raises `sqlite3.Error` when the whole transaction is lost."""
     connection.execute("SAVEPOINT unit")
+    outcome = _outcome(connection, steps)
+    if isinstance(outcome, Exception):
+        connection.execute("ROLLBACK TO unit")
+    connection.execute("RELEASE unit")
+    return outcome
+
+
+def _outcome(connection: sqlite3.Connection, steps: Sequence[Step]) -> int | Exception:
+    """Run the steps of one unit. Raises `sqlite3.Error` when the whole transaction is lost."""
     try:
-        touched = _steps(connection, steps)
+        return _steps(connection, steps)
     except sqlite3.Error as error:
         # A full disk, an I/O error and a few more make SQLite roll back everything, the neighbours too.
         if not connection.in_transaction:
             raise
-        touched = Superseded() if _taken(error) else down(error)
+        return Superseded() if _taken(error) else down(error)
     except (TusplyrError, OverflowError, TypeError, ValueError) as error:  # refused, or a value no column can hold
-        touched = error
-    if isinstance(touched, Exception):
-        connection.execute("ROLLBACK TO unit")
-    connection.execute("RELEASE unit")
-    return touched
+        return error
 
 
 def _steps(connection: sqlite3.Connection, steps: Sequence[Step]) -> int | Exception:

@@ -115,7 +115,7 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
         self._heard = self._loop.time()
         if self._offered is None:
             self._tray.add(memoryview(self._pool.scratch)[:nbytes])
-        elif nbytes < LARGE and self.left:
+        elif nbytes < LARGE and (self.left or self._tray.fill):  # the end joins its batch: one view, one thread hop
             self._tray.add(memoryview(self._offered)[:nbytes])
         else:
             self._pool.claim()
