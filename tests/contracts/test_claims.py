@@ -119,16 +119,18 @@ def test_whoever_comes_between_two_holders_interrupts_the_one_that_is_about_to_h
     """The lock is free for an instant, and a waiter has been woken that does not run yet."""
 
     async def main():
-        claims, log = LocalClaims(5), []
+        claims, log, first = LocalClaims(5), [], []
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(claims.hold(ID, no_stop))
+            await stack.enter_async_context(claims.hold(ID, first.append))
             second = Request(claims, "second", log)
             await settled()
-        third = Request(claims, "third", log)
+            third = Request(claims, "third", log)  # runs as soon as this lets go, before the one that is woken by it
+        assert second.reasons == []
         await second.task
         await settled()
         assert log == ["second holds", "second lets go", "third holds"]
-        assert isinstance(second.reasons[0], Interrupted)
+        assert [type(why) for why in second.reasons] == [Interrupted]
+        assert len(first) == 1, "asked to stop after it had let go"
         third.stop(None)
         await third.task
         assert empty(claims)

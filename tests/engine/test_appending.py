@@ -223,11 +223,12 @@ def test_cut_at_the_last_byte_of_a_body_without_a_length_the_row_does_not_reach_
     run(main())
 
 
-def test_a_body_that_turns_out_too_long_keeps_what_was_checkpointed_and_drops_the_rest(make, run):
+@pytest.mark.parametrize("rest", [[DATA[7:10], b"!"], [DATA[7:10] + b"!"]], ids=["behind the end", "across the end"])
+def test_a_body_that_turns_out_too_long_keeps_what_was_checkpointed_and_drops_the_rest(make, run, rest):
     async def main():
         rig = make(pace=Pace(span=4))
         upload = await rig.create(10)
-        body = ScriptedBody(DATA[:5], DATA[5:7], DATA[7:10], b"!")
+        body = ScriptedBody(DATA[:5], DATA[5:7], *rest)
         with pytest.raises(TooLarge):
             await rig.append(upload.id, 0, body)
         row = await rig.row(upload.id)

@@ -15,7 +15,7 @@ METHODS = ("HEAD", "GET", "PATCH", "DELETE")
 
 
 @pytest.mark.parametrize("path", ["/files", UNKNOWN], ids=["collection", "upload"])
-@pytest.mark.parametrize("line", ["Accept: */*", "Tus-Resumable: 9.9.9"], ids=["C-50 C-51 C-10 D-04", "C-52"])
+@pytest.mark.parametrize("line", ["Accept: */*", "Tus-Resumable: 9.9.9"], ids=["C-04 C-10 C-50 C-51 D-04", "C-52"])
 def test_options_tells_what_the_server_speaks_and_offers(tus, path, line):
     reply = ask(tus, "OPTIONS", path, line)
     assert reply.status == 204
