@@ -183,7 +183,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
 def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
     site = uploads.Site(settings.base_path, settings.public_url, settings.auth_token)
-    bodies = Bodies(pool, settings.idle_timeout, settings.direct_body)
+    bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))
     return build(

@@ -8,12 +8,12 @@ engine cannot tell the two apart.
 from msgspec import Struct
 
 from tusplyr.core.errors import Stopped
-from tusplyr.ports import Body
+from tusplyr.engine.tally import Tally
+from tusplyr.web.direct import DirectBody
 from tusplyr.web.edge import Receive, Scope
+from tusplyr.web.exchange import DIRECT
 from tusplyr.web.plain import PlainBody
 from tusplyr.web.pool import Pool
-
-DIRECT = "tusplyr.direct"  # key in scope["extensions"], offered by web.protocol
 
 
 class Bodies(Struct, frozen=True):
@@ -23,11 +23,13 @@ class Bodies(Struct, frozen=True):
         pool: the memory of all of them together.
         idle: seconds without a byte after which a body is ended.
         direct: take bytes from the socket where the server offers it.
+        tally: counts which way each came in.
     """
 
     pool: Pool
     idle: float
-    direct: bool = True
+    direct: bool
+    tally: Tally
 
 
 class RequestBody:
@@ -38,8 +40,7 @@ class RequestBody:
         self._receive = receive
         self._bodies = bodies
         self._length = length
-        self._body: Body | None = None
-        self._plain: PlainBody | None = None
+        self._body: DirectBody | PlainBody | None = None
         self._why: Stopped | None = None
 
     @property
@@ -52,9 +53,9 @@ class RequestBody:
         if self._length == 0:
             return None
         if self._body is None:
-            if self._why:
-                raise self._why
             self._body = self._take()
+            if self._why:
+                self._body.stop(self._why)  # now, so that what has arrived is handed out first
         return await self._body.next()
 
     def release(self, view: memoryview) -> None:
@@ -71,13 +72,15 @@ class RequestBody:
 
     async def close(self) -> None:
         """Let go of the request. Idempotent."""
-        if self._plain is not None:
-            await self._plain.close()
+        if self._body is not None:
+            await self._body.close()
 
-    def _take(self) -> Body:
-        offer = self._scope.get("extensions", {}).get(DIRECT) if self._bodies.direct else None
-        direct: Body | None = offer(self._bodies.pool, idle=self._bodies.idle) if offer else None
+    def _take(self) -> DirectBody | PlainBody:
+        bodies = self._bodies
+        offer = self._scope.get("extensions", {}).get(DIRECT) if bodies.direct else None
+        direct: DirectBody | None = offer(bodies.pool, idle=bodies.idle) if offer else None
         if direct is not None:
+            bodies.tally.direct += 1
             return direct
-        self._plain = PlainBody(self._receive, self._bodies.pool, length=self._length, idle=self._bodies.idle)
-        return self._plain
+        bodies.tally.plain += 1
+        return PlainBody(self._receive, bodies.pool, length=self._length, idle=bodies.idle)

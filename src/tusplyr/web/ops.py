@@ -27,12 +27,14 @@ PROBE = (HttpMethod.GET, HttpMethod.HEAD)  # many monitors ask with HEAD
 METRICS = ((b"content-type", CONTENT_TYPE_LATEST.encode()),)
 
 COUNTERS = {
-    "created": "Uploads created.",
-    "stored": "Uploads published.",
-    "terminated": "Uploads terminated by a client or an operator.",
-    "lost": "Uploads whose acknowledged bytes were found missing. Should be zero for ever.",
-    "postponed": "Attempts to publish that failed and will be repeated.",
-    "bytes": "Durable bytes received.",
+    "uploads_created": "Uploads created.",
+    "uploads_stored": "Uploads published.",
+    "uploads_terminated": "Uploads terminated by a client or an operator.",
+    "uploads_lost": "Uploads whose acknowledged bytes were found missing. Should be zero for ever.",
+    "uploads_postponed": "Attempts to publish that failed and will be repeated.",
+    "uploads_bytes": "Durable bytes received.",
+    "bodies_direct": "Request bodies read straight from the socket.",
+    "bodies_plain": "Request bodies read the plain way.",
 }
 
 
@@ -46,7 +48,8 @@ class TallyCollector:
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         for name, text in COUNTERS.items():
-            yield CounterMetricFamily(f"tusplyr_uploads_{name}", text, value=getattr(self._tally, name))
+            value = getattr(self._tally, name.partition("_")[2])
+            yield CounterMetricFamily(f"tusplyr_{name}", text, value=value)
         yield GaugeMetricFamily("tusplyr_appends_active", "Request bodies being received.", value=self._tally.appending)
         yield GaugeMetricFamily("tusplyr_buffers_free", "Body buffers not in use.", value=self._pool.free)
 
