@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("due_at", sa.Double, nullable=False),
         sa.Column("error", sa.Text),
         sa.Column("reason", sa.String(16)),
+        sqlite_with_rowid=False,
     )
     due, ended = sa.text("status = 'received'"), sa.text("status IN ('stored', 'gone')")
     op.create_index("uploads_due", "uploads", ["due_at"], sqlite_where=due, postgresql_where=due)
@@ -37,4 +38,5 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("length", sa.BigInteger, nullable=False),
         sa.Column("stored_at", sa.Double, nullable=False),
+        sqlite_with_rowid=False,
     )

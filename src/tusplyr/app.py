@@ -6,6 +6,7 @@ Invariant: nothing is opened when this module is imported, and whatever was open
 
 import asyncio
 import contextlib
+import gc
 import fcntl
 import logging
 import os
@@ -172,6 +173,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         ]
         host, port = listener.getsockname()[:2]
         log.info("listening on http://%s:%d%s, data in %s", host, port, settings.base_path, settings.data_dir)
+        gc.collect()
+        gc.freeze()  # what is here now stays for good: the collector need not look at it again
         try:
             await server.serve(app, listener, lambda: wired.engine.stop(ShuttingDown()))
         finally:

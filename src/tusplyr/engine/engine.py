@@ -29,6 +29,8 @@ from tusplyr.ports import Body, Claims, Ledger, Spool, Store
 
 log = logging.getLogger(__name__)
 
+LONG = 1024 * 1024  # bytes left to receive
+
 Read = Callable[[Upload], Append]
 
 
@@ -163,7 +165,9 @@ class Engine:
             self._look_again_at = now + 1.0
 
     async def _receive(self, upload: Upload, body: Body) -> Upload:
-        log.info("upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
+        # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
+        level = logging.INFO if upload.length - upload.offset > LONG else logging.DEBUG
+        log.log(level, "upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
         sink = Sink(self._spool, self._provider, upload)
         self._tally.appending += 1
         try:

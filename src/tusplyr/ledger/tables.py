@@ -42,6 +42,7 @@ uploads = Table(
     # Of some rows only, so that a checkpoint, the most frequent change, touches neither.
     Index("uploads_due", "due_at", sqlite_where=text(DUE), postgresql_where=text(DUE)),
     Index("uploads_ended", "updated_at", sqlite_where=text(ENDED), postgresql_where=text(ENDED)),
+    sqlite_with_rowid=False,  # the row lies in the tree of its key: one page fewer to write at each creation
 )
 
 contents = Table(
@@ -51,6 +52,7 @@ contents = Table(
     Column("sha256", String(64), nullable=False),
     Column("length", BigInteger, nullable=False),
     Column("stored_at", Double, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 COLUMNS = tuple(column.name for column in uploads.columns)
