@@ -68,6 +68,7 @@ class Known:
     offset: int = 0
     complete: bool = False
     ended: bool = False
+    end_seen: bool = False  # of any body, and so it may be complete
     running: list[tuple[asyncio.Task, ScriptedBody]] = field(default_factory=list)
 
     def note(self, upload: Upload) -> None:
@@ -127,7 +128,7 @@ class Uploads(RuleBasedStateMachine):
         data = WHOLE[:length]
         script = [data[:first]] if first and data else []
         upload = self.run(self.rig.create(length, *script))
-        self.known[upload.id] = each = Known(upload.id, data)
+        self.known[upload.id] = each = Known(upload.id, data, end_seen=upload.offset == length)
         each.note(upload)
         return upload.id
 
@@ -139,6 +140,7 @@ class Uploads(RuleBasedStateMachine):
     )
     def append(self, upload_id, pieces, end, beyond):
         each = self.known[upload_id]
+        each.end_seen = each.end_seen or end in {"end", "pause"}
 
         async def start() -> None:
             def read(row: Upload) -> Append:
@@ -270,6 +272,7 @@ class Uploads(RuleBasedStateMachine):
             if each.complete and not each.ended:
                 assert row.status in {Status.RECEIVED, Status.STORED}
             if row.sha256:
+                assert each.end_seen
                 assert row.sha256 == hashlib.sha256(each.data).hexdigest()
             assert (row.status is Status.GONE) is each.ended
             assert row.reason is (Reason.TERMINATED if each.ended else None)
