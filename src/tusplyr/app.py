@@ -6,8 +6,8 @@ Invariant: nothing is opened when this module is imported, and whatever was open
 
 import asyncio
 import contextlib
-import gc
 import fcntl
+import gc
 import logging
 import os
 import socket

@@ -96,7 +96,7 @@ class Body(Protocol):
 
 
 class Writer(Protocol):
-    """The right to write at the end of one spool file. One thread at a time."""
+    """The right to write at the end of one spool file. One thread writes; another may sync meanwhile."""
 
     def write(self, view: memoryview) -> None:
         """Write all of the view behind what was written before, or raise `NoSpace` or `SpoolDown`.

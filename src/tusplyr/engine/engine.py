@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
@@ -73,12 +74,10 @@ class Engine:
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        if upload.status is Status.RECEIVED:
-            await self._offload.run(self._spool.keep, upload.id)  # no append will make the file
+        if not command.length:
+            return Created(await self._create_empty(upload))
         await self._ledger.create(upload)
         self._tally.created += 1
-        if upload.status is Status.RECEIVED:
-            return Created(decide.present(await self._publisher.publish(upload)))
         if not command.append:
             return Created(upload)
         async with self._claims.hold(upload.id, body.stop):
@@ -158,6 +157,15 @@ class Engine:
         """Run a blocking read of what `content` returned in a worker thread."""
         return await self._offload.run(function, *args)
 
+    async def _create_empty(self, upload: Upload) -> Upload:
+        """Make an upload that is whole from the start: no append will come to make its file or to say so."""
+        whole = replace(upload, status=Status.RECEIVED, sha256=hashlib.sha256().hexdigest())
+        await self._offload.run(self._spool.keep, upload.id)
+        async with self._claims.hold(upload.id, _ignore):  # the queue looks for just such rows
+            await self._ledger.create(whole)
+            self._tally.created += 1
+            return decide.present(await self._publisher.publish(whole))
+
     async def _admit(self) -> None:
         """Refuse when the volume is down to its reserve; a look at it is good for a second."""
         if (now := time.monotonic()) >= self._look_again_at:
@@ -178,10 +186,10 @@ class Engine:
             self._tally.lost += 1
             raise Gone from error
         finally:
-            if sink.opened:
-                await joined(self._offload.run(sink.close))  # before the claim is released, and before publishing
             self._tally.appending -= 1
             self._tally.bytes += sink.synced - upload.offset
+            if sink.opened:
+                await joined(self._offload.run(sink.close))  # before the claim is released
         return row
 
     async def _terminate(self, upload: Upload) -> None:
@@ -198,9 +206,6 @@ class Engine:
             metadata=command.metadata,
             created_at=now,
             updated_at=now,
-            # An empty upload is complete from the start: no append will come to say so.
-            status=Status.RECEIVING if command.length else Status.RECEIVED,
-            sha256=None if command.length else hashlib.sha256().hexdigest(),
         )
 
 

@@ -48,7 +48,8 @@ class Intake:
             Cut, Stopped: the body ended early; everything that arrived is in the row all the same.
             BytesLost, NoSpace, SpoolDown, LedgerDown, Superseded: see `ports`.
         """
-        row, ended, keep = upload, False, True
+        trail = Trail(upload, sink, self._ledger, self._offload)
+        ended, keep = False, True
         due: float | None = None
         placement: Placement | None = None
         clock = asyncio.get_running_loop().time
@@ -60,43 +61,39 @@ class Intake:
                         view = await body.next()
                         ended = body.ended
                 except TimeoutError:
-                    row, due = await self._checkpoint(row, sink), None
+                    await trail.checkpoint()
+                    due = None
                 if view is None:
                     continue
                 try:
                     end = sink.at + view.nbytes
                     decide.admit(end, upload.length)
                     if ended and end == upload.length:
+                        await trail.caught_up()
                         placement = await self._offload.run(self._finish, sink, upload, view)
                     else:
                         await self._offload.run(sink.write, view)
                 finally:
                     body.release(view)
                 due = due or clock() + self._pace.lapse
-                if sink.at - row.offset >= self._pace.span or clock() >= due:
-                    row, due = await self._checkpoint(row, sink), None
+                if sink.at - trail.offset >= self._pace.span or clock() >= due:
+                    await trail.checkpoint()
+                    due = None
         except TooLarge:
             keep = False
             raise
         finally:
-            if keep:
-                row = await joined(self._settle(row, sink, ended, placement))
+            row = await joined(self._settle(trail, sink, ended, placement) if keep else trail.caught_up())
         return row
 
-    async def _checkpoint(self, row: Upload, sink: Sink) -> Upload:
-        """Sync the bytes, then move the row to them: the law."""
-        # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
-        if sink.at in (row.offset, row.length):
-            return row
-        await self._offload.run(sink.sync)
-        return await self._ledger.checkpoint(row, sink.at, sink.state())
-
-    async def _settle(self, row: Upload, sink: Sink, ended: bool, placement: Placement | None) -> Upload:
+    async def _settle(self, trail: "Trail", sink: Sink, ended: bool, placement: Placement | None) -> Upload:
         """Make the last checkpoint of a body; of a whole upload, the one that says so, after it was published."""
+        row = await trail.caught_up()
         if row.status is not Status.RECEIVING:
             return row  # whole since earlier: an empty body changes nothing
         if not ended or decide.settle(row, sink.at) is Status.RECEIVING:
-            return await self._checkpoint(row, sink)
+            await trail.checkpoint()
+            return await trail.caught_up()
         if placement is None:
             placement = await self._offload.run(self._finish, sink, row, None)
         return await self._publisher.complete(row, sink.state(), placement)
@@ -105,3 +102,40 @@ class Intake:
         """Write what is left, sync it, then publish it: one hop to a thread for the end of every upload."""
         sink.finish(view)
         return self._publisher.place(upload, sink.sha256())
+
+
+class Trail:
+    """The row, following the bytes: one checkpoint at a time, made while the next bytes come in.
+
+    Attributes:
+        row: as last committed.
+        offset: where the newest checkpoint that was begun will bring it.
+    """
+
+    def __init__(self, row: Upload, sink: Sink, ledger: Ledger, offload: Offload) -> None:
+        self.row = row
+        self.offset = row.offset
+        self._sink = sink
+        self._ledger = ledger
+        self._offload = offload
+        self._running: asyncio.Task[None] | None = None
+
+    async def checkpoint(self) -> None:
+        """Begin a checkpoint of everything written, once the one before has ended. Raises what that one met."""
+        await self.caught_up()
+        # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
+        if self._sink.at not in {self.offset, self.row.length}:
+            self.offset = self._sink.at
+            self._running = asyncio.create_task(self._follow(self._sink.at, self._sink.state()))
+
+    async def caught_up(self) -> Upload:
+        """Wait for the checkpoint that is being made; return the row. Raises what it met."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            await joined(running)
+        return self.row
+
+    async def _follow(self, offset: int, digest: bytes | None) -> None:
+        """Sync the bytes, then move the row to them: the law."""
+        await self._offload.run(self._sink.sync)
+        self.row = await self._ledger.checkpoint(self.row, offset, digest)

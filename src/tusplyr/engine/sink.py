@@ -1,8 +1,8 @@
 """Where the bytes of one append go: the spool file and the running digest, fed together.
 
 Owns one writer and one digest, and opens them when the first bytes are there. Must not know requests or
-rows. Runs in worker threads, one at a time. Invariant: `at` counts exactly the bytes that were both
-written and hashed, and `synced` those of them that are durable.
+rows. Runs in worker threads: one that writes, another that syncs. Invariant: `at` counts exactly the bytes
+that were both written and hashed, and `synced` those of them that are durable.
 """
 
 from tusplyr.core.digest import Provider, RunningDigest, StateMismatch
@@ -46,8 +46,9 @@ class Sink:
         self.at += view.nbytes
 
     def sync(self, *, name: bool = True) -> None:
-        """Make everything written durable. Raises as `Writer.sync`, and for good: see below."""
-        if self.at == self.synced:
+        """Make everything written durable; more may be written meanwhile. Raises as `Writer.sync`, and for good."""
+        at = self.at
+        if at == self.synced:
             return
         if self._failed:
             # After a failed sync the kernel may call the pages clean: a second one would report a false success.
@@ -58,7 +59,7 @@ class Sink:
         except (NoSpace, SpoolDown) as error:
             self._failed = error
             raise
-        self.synced = self.at
+        self.synced = at
 
     def finish(self, view: memoryview | None = None) -> None:
         """Write the last view, make everything durable but the name, and let go: what follows is publishing."""
