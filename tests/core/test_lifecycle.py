@@ -10,7 +10,7 @@ from tusplyr.core.model import Reason, Status
 RECEIVING, RECEIVED, STORED, GONE = Status
 ALLOWED = {
     (RECEIVED, None): {RECEIVING},
-    (STORED, None): {RECEIVED},
+    (STORED, None): {RECEIVING, RECEIVED},
     (GONE, Reason.TERMINATED): {RECEIVING, RECEIVED, STORED},
     (GONE, Reason.LOST): {RECEIVING, RECEIVED},
 }

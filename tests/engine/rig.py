@@ -136,7 +136,7 @@ class Rig:
                 store=self.store,
                 claims=self.claims,
                 offload=self.offload,
-                intake=Intake(self.ledger, self.offload, self.pace),
+                intake=Intake(self.ledger, self.publisher, self.offload, self.pace),
                 publisher=self.publisher,
                 provider=self.provider,
                 limits=self.limits,

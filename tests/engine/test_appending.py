@@ -61,11 +61,11 @@ class FaultyWriter(MemoryWriter):
         finally:
             self._spool.running -= 1
 
-    def sync(self):
+    def sync(self, *, name=True):
         self._spool.running += 1
         try:
             self._spool.on_sync()
-            super().sync()
+            super().sync(name=name)
         finally:
             self._spool.running -= 1
 
@@ -383,9 +383,9 @@ def test_a_span_of_bytes_makes_a_checkpoint(make, run):
         offsets = []
 
         class Watched(MemoryLedger):
-            async def checkpoint(self, upload, offset, digest, sha256=None):
+            async def checkpoint(self, upload, offset, digest, sha256=None, content=None):
                 offsets.append(offset)
-                return await super().checkpoint(upload, offset, digest, sha256)
+                return await super().checkpoint(upload, offset, digest, sha256, content)
 
         rig = make(ledger=Watched(), pace=Pace(span=4))
         upload = await rig.create(10)
@@ -474,10 +474,10 @@ def test_a_ledger_that_is_down_acknowledges_nothing_and_loses_nothing_acknowledg
         class Down(MemoryLedger):
             down = False
 
-            async def checkpoint(self, upload, offset, digest, sha256=None):
+            async def checkpoint(self, upload, offset, digest, sha256=None, content=None):
                 if self.down:
                     raise LedgerDown("no")
-                return await super().checkpoint(upload, offset, digest, sha256)
+                return await super().checkpoint(upload, offset, digest, sha256, content)
 
         rig = make(ledger=Down())
         upload = await rig.create(10, DATA[:4])
@@ -562,7 +562,7 @@ def test_cancelled_again_while_it_closes_its_file_an_append_is_not_counted_for_e
 
         class SlowSpool(MemorySpool):
             def open(self, upload_id, offset):
-                return Slow(self, upload_id, self._files[upload_id])
+                return Slow(self, upload_id, super().open(upload_id, offset)._file)
 
         rig = make(spool=SlowSpool())
         upload = await rig.create(10)

@@ -359,8 +359,8 @@ def test_sweeping_keeps_what_is_needed_and_removes_what_is_not(make, run, clock)
         received = await rig.create(10, DATA)
         stored = await rig.create(10, DATA)
         await until(lambda: len(list(rig.spool.files())) == 2)
-        rig.spool.create(stored.id)  # as a crash before the discard leaves it
-        rig.spool.create("f" * 32)  # as a crash before the row leaves it
+        rig.spool.keep(stored.id)  # as a crash before the discard leaves it
+        rig.spool.keep("f" * 32)  # as a crash before the row leaves it
         assert (await rig.sweeper.sweep()).discarded == 1
         assert {name for name, _ in rig.spool.files()} == {receiving.id, received.id, "f" * 32}
         clock.now += GRACE + 1

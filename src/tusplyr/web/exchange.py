@@ -93,6 +93,8 @@ class Exchange:
         if not (http.ending and cycle.more_body):
             message = await self._receive()
             if message["type"] == "http.request" and (message["body"] or not message["more_body"]):
+                if message["more_body"]:
+                    http.pause_reading()  # until it is asked again: one message is enough to hold
                 return message
         if cycle.body and not cycle.response_complete:
             body, cycle.body = bytes(cycle.body), bytearray()

@@ -1,7 +1,7 @@
 """The body as any ASGI server gives it.
 
 Owns a task that draws messages from `receive()` while the engine writes. Must not know the server.
-Invariant: a body holds at most 256 KiB outside the pool and one message of the server's, and goes on
+Invariant: a body holds at most 64 KiB outside the pool and one message of the server's, and goes on
 to 1 MiB only in a buffer of the pool; while it waits for either it draws nothing. This is the
 reference that the direct body must agree with.
 """
@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tusplyr.core.errors import Cut, Silent, Stopped
-from tusplyr.web.pool import Pool
-from tusplyr.web.tray import LARGE, Tray
+from tusplyr.web.pool import SCRATCH, Pool
+from tusplyr.web.tray import Tray
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -28,7 +28,7 @@ class PlainBody:
         self._pool = pool
         self._length = length
         self._idle = idle
-        self._tray = Tray(pool, LARGE, self._make_room)
+        self._tray = Tray(pool, SCRATCH, self._make_room)
         self._space = asyncio.Event()
         self._rest = memoryview(b"")  # of the message that was drawn last
         self._pump: asyncio.Task[None] | None = None

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 MIB = 1024 * 1024
-SMALL = 256 * 1024  # bytes that one body may gather outside the pool
+SMALL = 128 * 1024  # bytes that one body may gather outside the pool
 SCRATCH = 64 * 1024
 _PATIENCE = 0.002  # seconds that a reader which was woken has to take its buffer before the next is woken too
 

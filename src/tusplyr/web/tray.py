@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from tusplyr.web.pool import SMALL, Pool
+from tusplyr.web.pool import Pool
 
 LARGE = 128 * 1024  # a read from here on is worth a thread hop of its own
 GATHER = 0.05  # seconds that the first byte of a batch waits for company
@@ -26,7 +26,7 @@ class Tray:
         self.over = False
         self.hurry = False  # the reader waits: gathering more would only lose time
         self._pool = pool
-        self._enough = enough
+        self._enough = enough  # bytes that are worth a thread hop, and all that is gathered outside the pool
         self._on_room = on_room
         self._error: BaseException | None = None
         self._ready: deque[_Entry] = deque()
@@ -40,7 +40,7 @@ class Tray:
     @property
     def room(self) -> int:
         """Bytes that the batch can still take without a buffer more."""
-        return (self._pool.size if self._pooled else SMALL) - self.fill
+        return (self._pool.size if self._pooled else self._enough) - self.fill
 
     @property
     def pooled(self) -> bool:
