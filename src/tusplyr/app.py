@@ -163,8 +163,7 @@ def _check(store: FilesystemStore, key: str, content: Content | None) -> Checked
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with _wired(settings) as wired:
-        report = await wired.sweeper.sweep(grace=0.0)  # no request is under way yet: nothing needs to be spared
-        log.info("swept: %s", report)
+        await wired.sweeper.sweep(grace=0.0)  # no request is under way yet: nothing needs to be spared
         pool = Pool(settings.buffers)
         app = _application(settings, wired, pool)
         loops = [

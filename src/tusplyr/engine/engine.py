@@ -19,7 +19,7 @@ from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import BytesLost, Gone, NotReady, Stopped, TooLarge
+from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Stopped, TooLarge
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.engine.intake import Intake
 from tusplyr.engine.offload import Offload, Result, joined
@@ -185,6 +185,9 @@ class Engine:
             await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
             self._tally.lost += 1
             raise Gone from error
+        except NoSpace:
+            self._look_again_at = 0.0
+            raise
         finally:
             self._tally.appending -= 1
             self._tally.bytes += sink.synced - upload.offset

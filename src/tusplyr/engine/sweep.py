@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tusplyr.core.model import Status
 from tusplyr.engine.offload import Offload
@@ -73,15 +73,16 @@ class Sweeper:
                 await self._offload.run(self._spool.discard, upload_id)
                 discarded += 1
         unfinished = await self._offload.run(self._store.sweep, now - grace)
-        return SweepReport(discarded, unfinished, await self._ledger.purge(now - self._retain))
+        report = SweepReport(discarded, unfinished, await self._ledger.purge(now - self._retain))
+        if any(structs.astuple(report)):
+            log.info("swept: %s", report)
+        return report
 
     async def run(self, interval: float) -> None:
         """Sweep every `interval` seconds until cancelled."""
         while True:
             await asyncio.sleep(interval)
             try:
-                report = await self.sweep()
-                if any((report.discarded, report.unfinished, report.purged)):
-                    log.info("swept: %s", report)
+                await self.sweep()
             except Exception:  # one of the two loops: nothing may end it
                 log.exception("sweeping failed; trying again in %g s", interval)

@@ -109,7 +109,7 @@ class DiskWriter:
         self._at = offset
         self._root = root
         self._reserve = reserve
-        self._full = False
+        self._full = free_bytes(root) < reserve
         self._named = offset > 0
 
     def write(self, view: memoryview) -> None:
