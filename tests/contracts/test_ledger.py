@@ -177,6 +177,77 @@ def test_last_checkpoint_is_the_move_to_received_and_due_at_once(run):
     run(test)
 
 
+def test_last_checkpoint_with_content_is_the_move_to_stored_and_remembers_it(run):
+    async def test(ledger):
+        upload = await created(ledger)
+        content = Content("files/0123456789abcdef", SHA256, 100)
+        row = await ledger.checkpoint(upload, 100, b"state", SHA256, content)
+        assert row == replace(
+            upload,
+            offset=100,
+            digest=b"state",
+            sha256=SHA256,
+            status=Status.STORED,
+            epoch=1,
+            due_at=NOW,
+            updated_at=NOW,
+        )
+        assert await ledger.get(upload.id) == row
+        assert await ledger.due(NOW, 10) == []
+        assert await ledger.content(content.key) == content
+
+    run(test)
+
+
+def test_last_checkpoints_with_the_same_content_are_all_stored(run):
+    async def test(ledger):
+        content = Content("files/0123456789abcdef", SHA256, 100)
+        uploads = [await created(ledger) for _ in range(3)]
+        rows = await asyncio.gather(*(ledger.checkpoint(each, 100, None, SHA256, content) for each in uploads))
+        assert {row.status for row in rows} == {Status.STORED}
+        assert await asyncio.gather(*(ledger.get(row.id) for row in rows)) == rows
+        assert await ledger.content(content.key) == content
+
+    run(test)
+
+
+def test_last_checkpoint_with_other_content_under_its_key_is_a_conflict_and_nothing_of_it_counts(run):
+    async def test(ledger):
+        mine = Content("files/0123456789abcdef", SHA256, 100)
+        await ledger.checkpoint(await created(ledger), 100, None, SHA256, mine)
+        upload = await created(ledger, offset=40, digest=b"state")
+        other = Content(mine.key, "f" * 64, 100)
+        await refused(ledger, Conflict, ledger.checkpoint(upload, 100, None, other.sha256, other), upload)
+        assert await ledger.content(mine.key) == mine
+        received = await ledger.checkpoint(upload, 100, None, other.sha256)
+        assert received.status is Status.RECEIVED
+
+    run(test)
+
+
+@pytest.mark.parametrize("change", [{"offset": 39}, {"epoch": 1}])
+def test_a_lost_last_checkpoint_remembers_no_content(run, change):
+    async def test(ledger):
+        upload = await created(ledger, offset=40)
+        content = Content("files/0123456789abcdef", SHA256, 100)
+        stale = replace(upload, **change)
+        await refused(ledger, Superseded, ledger.checkpoint(stale, 100, None, SHA256, content), upload)
+        assert await ledger.content(content.key) is None
+
+    run(test)
+
+
+@pytest.mark.parametrize(("offset", "sha256"), [(60, None), (100, None), (99, SHA256), (100, "f" * 64)], ids=str)
+def test_content_that_is_not_that_of_the_whole_upload_is_an_error_of_the_caller(run, offset, sha256):
+    async def test(ledger):
+        upload = await created(ledger, offset=40)
+        content = Content("files/0123456789abcdef", SHA256, 100)
+        await refused(ledger, ValueError, ledger.checkpoint(upload, offset, None, sha256, content), upload)
+        assert await ledger.content(content.key) is None
+
+    run(test)
+
+
 def test_an_empty_upload_is_received_by_a_checkpoint_at_zero(run):
     async def test(ledger):
         row = await ledger.checkpoint(await created(ledger, length=0), 0, None, SHA256)
@@ -261,7 +332,9 @@ def test_only_receiving_uploads_take_checkpoints(run, status):
 def test_moves_are_those_of_the_lifecycle_and_no_others(run, start, end, reason):
     async def test(ledger):
         upload = await created(ledger, status=start, epoch=4)
-        if reason not in TRANSITIONS.get((start, end), ()):
+        # That an upload is whole is for a checkpoint to say, which brings the offset and the digest with it.
+        whole = start is Status.RECEIVING and end is not Status.GONE
+        if whole or reason not in TRANSITIONS.get((start, end), ()):
             await refused(ledger, ValueError, ledger.move(upload, end, reason=reason), upload)
             return
         row = await ledger.move(upload, end, reason=reason)

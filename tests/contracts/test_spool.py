@@ -12,7 +12,7 @@ from blockbuster import BlockingError
 
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
 from tusplyr.durable import free_bytes
-from tusplyr.spool.disk import DiskSpool
+from tusplyr.spool.disk import COPY, DiskSpool
 from tusplyr.spool.memory import MemorySpool
 
 ID = "0123456789abcdef" * 2
@@ -46,28 +46,43 @@ def staged(spool, *pieces: bytes, offset: int = 0) -> None:
     writer.close()
 
 
-def test_a_new_file_is_empty(spool):
-    spool.create(ID)
+def test_opening_at_the_start_makes_an_empty_file(spool):
+    spool.open(ID, 0).close()
     assert content(spool) == b""
     assert [upload_id for upload_id, _ in spool.files()] == [ID]
 
 
-def test_a_second_create_of_an_id_is_refused_and_changes_nothing(spool):
-    spool.create(ID)
+def test_opening_at_the_start_cuts_off_what_was_never_acknowledged(spool):
+    staged(spool, b"abcdef")
+    staged(spool, b"X")
+    assert content(spool) == b"X"
+
+
+def test_room_for_one_more_upload_makes_no_file(spool):
+    spool.admit()
+    assert list(spool.files()) == []
+
+
+def test_what_is_kept_is_there_and_empty_when_nothing_was_written(spool):
+    spool.keep(ID)
+    assert content(spool) == b""
+    assert [upload_id for upload_id, _ in spool.files()] == [ID]
+
+
+def test_keeping_changes_nothing_of_what_was_written(spool):
     staged(spool, b"abc")
-    with pytest.raises(SpoolDown):
-        spool.create(ID)
+    spool.keep(ID)
     assert content(spool) == b"abc"
+    staged(spool, b"def", offset=3)
+    assert content(spool) == b"abcdef"
 
 
 def test_bytes_are_written_one_behind_the_other(spool):
-    spool.create(ID)
     staged(spool, b"ab", b"c", bytes(1024 * 1024))
     assert content(spool) == b"abc" + bytes(1024 * 1024)
 
 
 def test_part_of_a_buffer_is_written_and_no_more(spool):
-    spool.create(ID)
     writer = spool.open(ID, 0)
     writer.write(view(b"0123456789")[2:5])
     writer.sync()
@@ -76,14 +91,12 @@ def test_part_of_a_buffer_is_written_and_no_more(spool):
 
 
 def test_writing_goes_on_at_the_offset(spool):
-    spool.create(ID)
     staged(spool, b"abc")
     staged(spool, b"def", offset=3)
     assert content(spool) == b"abcdef"
 
 
 def test_open_cuts_off_the_tail_that_was_never_acknowledged(spool):
-    spool.create(ID)
     staged(spool, b"abcdef")
     spool.open(ID, 2).close()
     assert content(spool) == b"ab"
@@ -93,29 +106,27 @@ def test_open_cuts_off_the_tail_that_was_never_acknowledged(spool):
 
 @pytest.mark.parametrize("offset", [4, 2**40])
 def test_fewer_bytes_than_were_acknowledged_are_lost(spool, offset):
-    spool.create(ID)
     staged(spool, b"abc")
     with pytest.raises(BytesLost):
         spool.open(ID, offset)
     assert content(spool) == b"abc"
 
 
-def test_a_missing_file_is_lost(spool):
+def test_a_missing_file_is_lost_once_bytes_of_it_were_acknowledged_and_is_not_made(spool):
     with pytest.raises(BytesLost):
-        spool.open(ID, 0)
+        spool.open(ID, 1)
     with pytest.raises(BytesLost):
         spool.read(ID)
+    assert list(spool.files()) == []
 
 
 def test_a_writer_is_closed_as_often_as_one_likes(spool):
-    spool.create(ID)
     writer = spool.open(ID, 0)
     writer.close()
     writer.close()
 
 
 def test_reading_starts_at_the_first_byte_and_can_seek(spool):
-    spool.create(ID)
     staged(spool, b"abcdef")
     with spool.read(ID) as file:
         buffer = bytearray(4)
@@ -125,19 +136,18 @@ def test_reading_starts_at_the_first_byte_and_can_seek(spool):
 
 
 def test_a_file_is_discarded_once_or_twice(spool):
-    spool.create(ID)
-    spool.create(OTHER)
+    spool.keep(ID)
+    spool.keep(OTHER)
     spool.discard(ID)
     spool.discard(ID)
     assert [upload_id for upload_id, _ in spool.files()] == [OTHER]
     with pytest.raises(BytesLost):
-        spool.open(ID, 0)
+        spool.read(ID)
 
 
 def test_files_say_when_they_were_last_written(spool):
     before = time.time() - 1
-    spool.create(ID)
-    spool.create(OTHER)
+    spool.keep(OTHER)
     staged(spool, b"abc")
     written = dict(spool.files())
     assert set(written) == {ID, OTHER}
@@ -146,7 +156,6 @@ def test_files_say_when_they_were_last_written(spool):
 
 def test_memory_loses_in_a_crash_what_was_not_synced():
     spool = MemorySpool()
-    spool.create(ID)
     staged(spool, b"abc")
     spool.open(ID, 3).write(view(b"def"))
     spool.crash(keep=1)
@@ -155,31 +164,185 @@ def test_memory_loses_in_a_crash_what_was_not_synced():
     assert content(spool) == b"abc"
 
 
-def test_the_name_is_synced_before_create_returns_and_the_bytes_before_sync_does(tmp_path, monkeypatch):
-    """Watches the two system calls; that they are durable is the kernel's promise."""
-    synced = []
+def test_memory_loses_in_a_crash_a_name_that_was_not_synced():
+    spool = MemorySpool()
+    for upload_id in (ID, OTHER):
+        writer = spool.open(upload_id, 0)
+        writer.write(view(b"abc"))
+        writer.sync(name=False)
+    spool.crash(keep=1)
+    spool.keep(OTHER)
+    spool.crash()
+    assert [upload_id for upload_id, _ in spool.files()] == [OTHER]
+    assert content(spool, OTHER) == b"abc"
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The inodes that were synced, in order. That they are durable then is the kernel's promise."""
+    inodes = []
     for name in ("fsync", "fdatasync"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda fd, real=real: (synced.append(os.fstat(fd).st_ino), real(fd)))
+        monkeypatch.setattr(os, name, lambda fd, real=real: (inodes.append(os.fstat(fd).st_ino), real(fd)))
+    return inodes
+
+
+def test_the_first_sync_of_a_new_file_makes_its_name_durable_too_and_no_later_one_does(tmp_path, synced):
+    writer = DiskSpool(tmp_path).open(ID, 0)
+    assert synced == []
+    file, directory = (tmp_path / ID).stat().st_ino, tmp_path.stat().st_ino
+    writer.write(view(b"abc"))
+    writer.sync()
+    assert synced == [file, directory]
+    writer.write(view(b"def"))
+    writer.sync()
+    assert synced == [file, directory, file]
+    writer.close()
+
+
+def test_a_sync_without_the_name_leaves_it_to_the_next_that_counts(tmp_path, synced):
+    writer = DiskSpool(tmp_path).open(ID, 0)
+    file, directory = (tmp_path / ID).stat().st_ino, tmp_path.stat().st_ino
+    writer.sync(name=False)
+    assert synced == [file]
+    writer.sync()
+    assert synced == [file, file, directory]
+    writer.close()
+
+
+def test_the_name_of_a_file_that_is_gone_on_with_is_durable_already(tmp_path, synced):
     spool = DiskSpool(tmp_path)
-    spool.create(ID)
-    assert synced == [tmp_path.stat().st_ino]
     staged(spool, b"abc")
-    assert synced[1:] == [(tmp_path / ID).stat().st_ino]
+    file = (tmp_path / ID).stat().st_ino
+    synced.clear()
+    staged(spool, b"def", offset=3)
+    assert synced == [file]
 
 
-def test_below_the_reserve_nothing_is_created(tmp_path):
-    spool = DiskSpool(tmp_path, reserve=2**62)
+def test_the_name_of_what_is_kept_is_durable(tmp_path, synced):
+    DiskSpool(tmp_path).keep(ID)
+    assert synced == [tmp_path.stat().st_ino]
+
+
+def test_a_name_that_could_not_be_synced_is_tried_again(tmp_path, monkeypatch, synced):
+    def refuse(fd):
+        raise OSError(errno.EIO, "no")
+
+    writer = DiskSpool(tmp_path).open(ID, 0)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        with pytest.raises(SpoolDown):
+            writer.sync()
+    writer.sync()
+    assert synced[-1] == tmp_path.stat().st_ino
+    writer.close()
+
+
+def published(tmp_path, data: bytes) -> Path:
+    """A staged file that is an object of a store by now: link(2), as publishing does it."""
+    spool = DiskSpool(tmp_path / "spool")
+    staged(spool, data)
+    (tmp_path / "object").hardlink_to(tmp_path / "spool" / ID)
+    return tmp_path / "object"
+
+
+@pytest.fixture
+def beside(tmp_path):
+    (tmp_path / "spool").mkdir()
+    return DiskSpool(tmp_path / "spool")
+
+
+@pytest.mark.parametrize("offset", [0, 2, 6])
+def test_a_published_file_stays_whole_whatever_is_written_afterwards(tmp_path, beside, offset):
+    thing = published(tmp_path, b"abcdef")
+    writer = beside.open(ID, offset)
+    assert content(beside) == b"abcdef"[:offset]
+    writer.write(view(b"other bytes"))
+    writer.sync()
+    writer.close()
+    assert thing.read_bytes() == b"abcdef"
+    assert content(beside) == b"abcdef"[:offset] + b"other bytes"
+    assert thing.stat().st_ino != (tmp_path / "spool" / ID).stat().st_ino
+    assert [name for name, _ in beside.files()] == [ID]
+
+
+def test_a_published_file_longer_than_a_read_is_copied_whole(tmp_path, beside):
+    data = os.urandom(2 * COPY + 7)
+    thing = published(tmp_path, data)
+    beside.open(ID, COPY + 5).close()
+    assert content(beside) == data[: COPY + 5]
+    assert thing.read_bytes() == data
+
+
+def test_a_published_file_that_is_too_short_is_lost_and_stays(tmp_path, beside):
+    thing = published(tmp_path, b"abc")
+    with pytest.raises(BytesLost):
+        beside.open(ID, 4)
+    assert thing.read_bytes() == content(beside) == b"abc"
+
+
+def test_the_copy_of_a_published_file_is_synced_before_it_takes_the_name_and_the_name_before_it_is_written(
+    tmp_path, beside, monkeypatch
+):
+    published(tmp_path, b"abcdef")
+    events = []
+
+    def watch(name, what):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args: (events.append((name, what(*args))), real(*args))[1])
+
+    watch("fdatasync", lambda fd: os.fstat(fd).st_ino)
+    watch("fsync", lambda fd: os.fstat(fd).st_ino)
+    watch("rename", lambda start, end: (Path(start).name, Path(end).name))
+    beside.open(ID, 4).close()
+    copy, directory = (tmp_path / "spool" / ID).stat().st_ino, (tmp_path / "spool").stat().st_ino
+    assert events == [("fdatasync", copy), ("rename", (f"{ID}.own", ID)), ("fsync", directory)]
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "rename", "fsync"])
+def test_whatever_fails_while_a_published_file_is_copied_the_object_and_the_bytes_are_there(
+    tmp_path, beside, monkeypatch, call
+):
+    def refuse(*_):
+        raise OSError(errno.EIO, "no")
+
+    thing = published(tmp_path, b"abcdef")
+    before = open_descriptors()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, refuse)
+        with pytest.raises(SpoolDown):
+            beside.open(ID, 4)
+    assert open_descriptors() == before
+    assert content(beside)[:4] == b"abcd"
+    staged(beside, b"XY", offset=4)
+    assert content(beside) == b"abcdXY"
+    assert thing.read_bytes() == b"abcdef"
+    assert [name for name, _ in beside.files()] == [ID]
+
+
+def test_a_copy_that_a_crash_left_half_made_is_no_obstacle_and_can_be_discarded(tmp_path, beside):
+    thing = published(tmp_path, b"abcdef")
+    (tmp_path / "spool" / f"{ID}.own").write_bytes(b"half of something longer")
+    assert {name for name, _ in beside.files()} == {ID, f"{ID}.own"}
+    beside.discard(f"{ID}.own")
+    (tmp_path / "spool" / f"{ID}.own").write_bytes(b"half of something longer")
+    beside.open(ID, 4).close()
+    assert content(beside) == b"abcd"
+    assert thing.read_bytes() == b"abcdef"
+    assert [name for name, _ in beside.files()] == [ID]
+
+
+def test_below_the_reserve_nothing_is_admitted(tmp_path):
     with pytest.raises(NoSpace):
-        spool.create(ID)
-    assert list(spool.files()) == []
+        DiskSpool(tmp_path, reserve=2**62).admit()
+    DiskSpool(tmp_path, reserve=1).admit()
 
 
 def test_below_the_reserve_a_sync_keeps_what_is_there_and_no_more_comes(tmp_path):
-    DiskSpool(tmp_path).create(ID)
-    spool = DiskSpool(tmp_path, reserve=2**62)
+    spool = DiskSpool(tmp_path)
     writer = spool.open(ID, 0)
     writer.write(view(b"abc"))
+    writer._reserve = 2**62  # as if others had filled the volume since the file was opened
     writer.sync()
     with pytest.raises(NoSpace):
         writer.write(view(b"def"))
@@ -188,9 +351,19 @@ def test_below_the_reserve_a_sync_keeps_what_is_there_and_no_more_comes(tmp_path
     spool.discard(ID)
 
 
+def test_a_file_that_is_opened_below_the_reserve_takes_nothing_and_keeps_what_it_has(tmp_path):
+    staged(DiskSpool(tmp_path), b"abc")
+    spool = DiskSpool(tmp_path, reserve=2**62)
+    writer = spool.open(ID, 3)
+    with pytest.raises(NoSpace):
+        writer.write(view(b"def"))
+    writer.sync()
+    writer.close()
+    assert content(spool) == b"abc"
+
+
 def test_a_full_volume_is_no_space_and_keeps_what_was_synced(small_volume):
     spool = DiskSpool(small_volume)
-    spool.create(ID)
     staged(spool, b"abc")
     writer = spool.open(ID, 3)
     with pytest.raises(NoSpace) as raised:
@@ -205,7 +378,6 @@ def test_a_full_volume_is_no_space_and_keeps_what_was_synced(small_volume):
 
 def test_the_reserve_of_a_real_volume_holds_before_it_is_full(small_volume):
     spool = DiskSpool(small_volume, reserve=1024 * 1024)
-    spool.create(ID)
     writer = spool.open(ID, 0)
 
     def fill() -> None:
@@ -218,15 +390,14 @@ def test_the_reserve_of_a_real_volume_holds_before_it_is_full(small_volume):
     writer.close()
     assert 512 * 1024 <= free_bytes(small_volume) < 1024 * 1024
     with pytest.raises(NoSpace):
-        spool.create(OTHER)
+        spool.admit()
     spool.discard(ID)
-    spool.create(OTHER)
+    spool.admit()
 
 
 def test_a_file_at_the_limit_of_its_process_is_no_space_and_takes_what_fits(tmp_path):
     """EFBIG by RLIMIT_FSIZE: the nearest thing to a full disk where nothing can be mounted."""
     spool = DiskSpool(tmp_path)
-    spool.create(ID)
     writer = spool.open(ID, 0)
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8, old[1]))
@@ -246,7 +417,7 @@ def test_a_file_at_the_limit_of_its_process_is_no_space_and_takes_what_fits(tmp_
 def test_what_a_disk_refuses_is_spool_down(tmp_path):
     nowhere = DiskSpool(tmp_path / "not a directory")
     (tmp_path / "not a directory").write_bytes(b"")
-    for call in (nowhere.create, nowhere.read, nowhere.discard, lambda upload_id: nowhere.open(upload_id, 0)):
+    for call in (nowhere.keep, nowhere.read, nowhere.discard, lambda upload_id: nowhere.open(upload_id, 0)):
         with pytest.raises(SpoolDown):
             call(ID)
     with pytest.raises(SpoolDown):
@@ -255,13 +426,13 @@ def test_what_a_disk_refuses_is_spool_down(tmp_path):
 
 def test_no_descriptor_is_left_open_by_what_fails(tmp_path):
     spool = DiskSpool(tmp_path)
-    spool.create(ID)
+    spool.keep(ID)
     before = open_descriptors()
     for _ in range(3):
         with pytest.raises(BytesLost):
             spool.open(ID, 1)
-        with pytest.raises(SpoolDown):
-            spool.create(ID)
+        with pytest.raises(BytesLost):
+            spool.open(OTHER, 1)
     assert open_descriptors() == before
 
 
@@ -269,9 +440,8 @@ def test_the_spool_on_the_event_loop_is_caught(tmp_path):
     """That the watch in conftest is awake."""
 
     async def main() -> None:
-        await asyncio.to_thread(DiskSpool(tmp_path).create, ID)
         for call in (
-            lambda: DiskSpool(tmp_path).create(OTHER),
+            lambda: DiskSpool(tmp_path).keep(OTHER),
             lambda: DiskSpool(tmp_path).open(ID, 0),
             lambda: DiskSpool(tmp_path).discard(ID),
         ):

@@ -31,7 +31,7 @@ from tusplyr.stores.memory import MemoryStore
 
 DATA = b"0123456789AB"
 LATE = b"published late"
-DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "unlink")
+DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "rename", "unlink")
 
 
 class LateStore:
@@ -99,10 +99,15 @@ class World:
 
 async def life(world: World, rig: Rig, fate: Fate | None) -> None:
     async def create(data: bytes, *script) -> str:
-        return world.note(await rig.create(len(data), *script), data)
+        upload = await rig.create(len(data), *script)
+        world.note(upload, data)
+        await discarded(world, upload, fate)
+        return upload.id
 
     async def append(upload_id: str, offset: int, *script) -> None:
-        world.note(await rig.append(upload_id, offset, ScriptedBody(*script)))
+        upload = await rig.append(upload_id, offset, ScriptedBody(*script))
+        world.note(upload)
+        await discarded(world, upload, fate)
 
     async def terminate(upload_id: str) -> None:
         world.told[upload_id].ending = True
@@ -126,6 +131,14 @@ async def life(world: World, rig: Rig, fate: Fate | None) -> None:
     late = await create(LATE, LATE)
     await queue(world, rig, late, fate)
     await rig.sweeper.sweep(grace=0)
+
+
+async def discarded(world: World, upload, fate: Fate | None) -> None:
+    """Wait for what nobody waits for, so that the n-th call is the same one in every life."""
+    while upload.status is Status.STORED and not (fate and fate.dead):
+        if upload.id not in dict(await asyncio.to_thread(lambda: list(world.spool.files()))):
+            return
+        await asyncio.sleep(0)
 
 
 async def queue(world: World, rig: Rig, upload_id: str, fate: Fate | None) -> None:
@@ -154,8 +167,9 @@ async def recover(world: World, rig: Rig) -> None:
         if told.sha256:
             assert row.status in {Status.RECEIVED, Status.STORED}
         if row.status is Status.RECEIVING:
-            staged = await asyncio.to_thread(rig.staged, upload_id)
-            assert staged[: row.offset] == told.data[: row.offset]
+            if row.offset:
+                staged = await asyncio.to_thread(rig.staged, upload_id)
+                assert staged[: row.offset] == told.data[: row.offset]
             assert row.offset < len(told.data)
         found = (await rig.engine.query(upload_id, interrupts=True)).upload
         assert found.offset == row.offset
@@ -209,16 +223,19 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep):
         yield world
 
     async def main():
-        nth, seen = 1, set()
-        while True:
-            world = World(MemoryLedger(), MemorySpool(), LateStore(MemoryStore()))
-            fate = Fate(nth, after=after)
-            if not await die_and_recover(world, fate, crash):
-                break
-            seen.add(fate.last)
-            nth += 1
-        every = {"create", "get", "checkpoint", "move", "content", "postpone", "due", "purge"}
+        every = {"create", "get", "checkpoint", "move", "content", "postpone", "due", "purge", "admit", "keep"}
         every |= {"open", "write", "sync", "close", "read", "discard", "files", "publish", "stat", "sweep"}
+        seen = set()
+        for _ in range(5):  # a sync may cover what another would have: the n-th call is not the same one in every life
+            nth, dead = 1, True
+            while dead:
+                world = World(MemoryLedger(), MemorySpool(), LateStore(MemoryStore()))
+                fate = Fate(nth, after=after)
+                if dead := await die_and_recover(world, fate, crash):
+                    seen.add(fate.last)
+                nth += 1
+            if seen == every:
+                break
         assert seen == every
 
     run(main())

@@ -1,19 +1,25 @@
 """SIGKILL where no single row of the crash table is meant: whole lives, shared commits, the sweep."""
 
+import hashlib
 import os
+import random
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from rig.life import BODY, DEATH_LIMIT, FIRST, WHOLE, await_stored, check_stored_once, resume, sweep
 from rig.server import Server
-from rig.trace import LINK, SYNC, UNLINK, WRITE, killed_at
+from rig.story import covered
+from rig.trace import LINK, SYNC, UNLINK, WRITE, attached, killed_at, read
 from rig.tus import Client
 
 pytestmark = pytest.mark.crash
+
+MIB = 1 << 20
 
 
 @pytest.mark.parametrize("nth", range(1, 13))
@@ -75,6 +81,35 @@ def test_killed_in_a_commit_that_many_share(calls: tuple[str, ...], tmp_path: Pa
         sweep(server)
         assert server.spooled() == []
         check_stored_once(server)
+
+
+@pytest.mark.parametrize("nth", [7, 9, 12, 14])
+def test_killed_while_a_checkpoint_is_made_and_more_is_written(nth: int, tmp_path: Path) -> None:
+    """The row is never ahead of what was synced when the server died, however far the bytes are ahead of both."""
+    body = random.Random(6).randbytes(40 * MIB)
+    with Server(tmp_path, CHECKPOINT_BYTES=4 * MIB) as server, Client(server.port) as client:
+        path = client.create(len(body), "take.wav")
+        file = server.spool / path.rpartition("/")[2]
+        slow = "inject=fdatasync:delay_enter=60000"  # microseconds: the next bytes are there before it is done
+        death = f"inject=pwrite64:signal=KILL:when={nth}"
+        only = ["-P", str(file), "-e", "trace=pwrite64,fdatasync", "-e", slow, "-e", death]
+        with attached(server.pid, tmp_path, *only) as trace:
+            with suppress(ConnectionError):
+                client.patch(path, 0, body)
+            assert server.wait_dead(DEATH_LIMIT), "no thread wrote that often"
+        calls = read(trace)
+        writes = [call for call in calls if call.name == "pwrite64"]
+        synced = max((covered(call, writes) for call in calls if call.name == "fdatasync"), default=0)
+        assert file.stat().st_size >= synced > 0
+        server.start()
+        client.connect()
+        said = client.head(path).offset
+        assert said <= synced
+        assert client.patch(path, said, body[said:]).offset == len(body)
+        digest = hashlib.sha256(body).hexdigest()
+        assert hashlib.sha256((server.store / f"audio/{digest[:16]}.wav").read_bytes()).hexdigest() == digest
+        sweep(server)
+        assert server.spooled() == []
 
 
 def test_killed_in_a_sweep(tmp_path: Path) -> None:

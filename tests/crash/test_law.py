@@ -11,63 +11,99 @@ from pathlib import Path
 import pytest
 
 from rig.server import Server
-from rig.trace import LINK, SEND, SYNC, UNLINK, WRITE, Call, attached, read
+from rig.story import LETTERS, covered, rows_as_committed, story
+from rig.trace import Call, attached, read
 from rig.tus import Client
 
 pytestmark = pytest.mark.crash
 
 MIB = 1 << 20
+CALLS = ",".join(sorted({call for _, calls, _ in LETTERS for call in calls}))
+OPTIONS = ("-y", "-s", "64", "-e", f"trace={CALLS}")
+SLOW_SYNC = ("-e", "inject=fdatasync:delay_enter=60000")  # microseconds: the next bytes are there before it is done
 
 
-def letter(call: Call, server: Server, upload_id: str) -> str:
-    """Name a call for `story`; nothing for one that the law does not speak of."""
-    spool_file = server.spool / upload_id
-    steps = [
-        ("R", SEND, r'.*"HTTP/1\.1 204'),
-        ("w", WRITE, rf"\d+<{spool_file}>"),
-        ("s", SYNC, rf"\d+<{spool_file}>"),
-        ("W", WRITE, r"\d+<[^>]*/tusplyr\.db-wal>"),
-        ("S", SYNC, r"\d+<[^>]*/tusplyr\.db-wal>"),
-        ("l", LINK, rf'.*"{spool_file}"'),
-        ("d", SYNC, rf"\d+<{server.store}/?"),
-        ("u", UNLINK, rf'.*"{spool_file}"'),
-    ]
-    return next((name for name, calls, what in steps if call.name in calls and re.match(what, call.arguments)), "")
-
-
-def story(calls: list[Call], server: Server, upload_id: str) -> str:
-    """Tell a request in letters, small for bytes and big for rows, and make sure that no two steps overlap.
-
-    w write and s sync of the spool file, W and S of the ledger; l link and d sync of the store's folder;
-    R the reply; u unlink of the spool file, which nothing waits for.
-    """
-    told = [(call, name) for call in calls if (name := letter(call, server, upload_id))]
-    lawful = [call for call, name in told if name != "u"]
-    for before, after in itertools.pairwise(lawful):
-        assert before.ended <= after.began, f"{before} had not returned when {after} began"
-    return "".join(name for _, name in told)
-
-
-def traced_patch(tmp_path: Path, length: int, body: bytes) -> str:
-    """Send one PATCH to a traced server and tell what it did."""
-    calls = ",".join({*WRITE, *SYNC, *LINK, *UNLINK, *SEND})
-    with Server(tmp_path) as server, Client(server.port) as client:
+def traced_patch(folder: Path, length: int, body: bytes, *, at: int = 0, blocked: bool = False) -> str:
+    """Send one PATCH to a traced server and tell what it did, no step beginning before the one before has ended."""
+    with Server(folder) as server, Client(server.port) as client:
         path = client.create(length, "take.wav")
-        with attached(server.pid, tmp_path, "-y", "-s", "64", "-e", f"trace={calls}") as trace:
-            assert client.patch(path, 0, body).status == 204
-        return story(read(trace), server, path.rpartition("/")[2])
+        if at:
+            assert client.patch(path, 0, body[:at]).offset == at
+        if blocked:
+            (server.store / "audio").touch()
+        with attached(server.pid, folder, *OPTIONS) as trace:
+            assert client.patch(path, at, body[at:]).status == 204
+        return told(story(read(trace), server))
 
 
-def test_the_reply_follows_the_row_and_the_row_follows_the_bytes(tmp_path: Path) -> None:
-    told = traced_patch(tmp_path, 4 * MIB, bytes(3 * MIB))
-    assert re.fullmatch("w+sW+SR", told), told
+def told(steps: list[tuple[str, Call]]) -> str:
+    """Return the letters, having made sure that no two steps overlap. Nothing waits for an unlink."""
+    for (_, before), (_, after) in itertools.pairwise(step for step in steps if step[0] != "u"):
+        assert before.ended <= after.began, f"{before} had not returned when {after} began"
+    return "".join(letter for letter, _ in steps)
 
 
-def test_every_checkpoint_on_the_way_obeys_the_law_too(tmp_path: Path) -> None:
-    told = traced_patch(tmp_path, 41 * MIB, bytes(40 * MIB))
-    assert re.fullmatch("(w+sW+S){2,}R", told), told
+def begin_log(client: Client) -> None:
+    """Have a row written: the log of a new database begins with a header, which is synced by itself."""
+    client.create(1)
 
 
-def test_stored_is_said_after_the_object_is_durable_and_before_the_reply(tmp_path: Path) -> None:
-    told = traced_patch(tmp_path, 3 * MIB, bytes(3 * MIB))
-    assert re.fullmatch("w+sW+Sd*ldW+S(uR|Ru?)", told), told
+def test_the_first_row_follows_the_bytes_and_their_name(tmp_path: Path) -> None:
+    order = traced_patch(tmp_path, 4 * MIB, bytes(3 * MIB))
+    assert re.fullmatch("w+snW+SR", order), order
+
+
+def test_a_later_row_follows_the_bytes_and_the_reply_the_row(tmp_path: Path) -> None:
+    order = traced_patch(tmp_path, 4 * MIB, bytes(3 * MIB), at=MIB)
+    assert re.fullmatch("w+sW+SR", order), order
+
+
+def test_stored_is_said_in_one_commit_after_the_object_is_durable_and_before_the_reply(tmp_path: Path) -> None:
+    order = traced_patch(tmp_path, 3 * MIB, bytes(3 * MIB))
+    assert re.fullmatch("w+sfldW+S(uR|Ru?)", order), order
+
+
+def test_received_is_said_after_the_name_is_durable_where_publishing_fails(tmp_path: Path) -> None:
+    order = traced_patch(tmp_path, 3 * MIB, bytes(3 * MIB), blocked=True)
+    assert re.fullmatch("w+snW+SW+SR", order), order
+
+
+def test_a_whole_upload_in_one_request_takes_two_commits(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, Client(server.port) as client:
+        begin_log(client)
+        with attached(server.pid, tmp_path, *OPTIONS) as trace:
+            client.create(300_000, "take.wav", bytes(300_000))
+        order = told(story(read(trace), server))
+    assert re.fullmatch("W+Sw+sfldW+S(uR|Ru?)", order), order
+
+
+def test_an_upload_of_no_bytes_is_named_before_its_row_and_published_before_it_is_stored(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, Client(server.port) as client:
+        begin_log(client)
+        with attached(server.pid, tmp_path, *OPTIONS) as trace:
+            client.create(0, "take.wav")
+        order = told(story(read(trace), server))
+    assert re.fullmatch("nW+SfldW+S(uR|Ru?)", order), order
+
+
+def test_rows_follow_synced_bytes_while_more_are_written(tmp_path: Path) -> None:
+    """Each row, as its commit left it on disk, is covered by a sync that had returned before the commit began."""
+    with Server(tmp_path, CHECKPOINT_BYTES=4 * MIB) as server, Client(server.port) as client:
+        path = client.create(41 * MIB, "take.wav")
+        with attached(server.pid, tmp_path, *OPTIONS, *SLOW_SYNC) as trace:
+            assert client.patch(path, 0, bytes(40 * MIB)).offset == 40 * MIB
+        steps = story(read(trace), server)
+        commits = rows_as_committed(steps, server, path.rpartition("/")[2], tmp_path)
+
+    written = told([step for step in steps if step[0] == "w"])
+    followed = told([step for step in steps if step[0] != "w"])  # one checkpoint at a time, the reply at the end
+    assert len(written) >= 40
+    assert re.fullmatch("snW+S(sW+S){2,}R", followed), followed
+
+    writes = [call for letter, call in steps if letter == "w"]
+    syncs = [call for letter, call in steps if letter == "s"]
+    assert any(sync.began < write.began < sync.ended for sync in syncs for write in writes), "nothing overlapped"
+    assert [offset for offset, _ in commits] == sorted({offset for offset, _ in commits}), "each goes on"
+    assert commits[-1][0] == 40 * MIB
+    for offset, began in commits:
+        assert max(covered(sync, writes) for sync in syncs if sync.ended < began) >= offset

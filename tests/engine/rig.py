@@ -45,10 +45,11 @@ class ScriptedBody:
         self.handed = bytearray()
         self.asked = 0
         self.waiting = False
+        self._end_seen = False
 
     @property
     def ended(self) -> bool:
-        return self._known and not self._script
+        return self._end_seen or (self._known and not self._script)
 
     async def next(self) -> memoryview | None:
         self.asked += 1
@@ -61,6 +62,7 @@ class ScriptedBody:
                 return self._lend(step)
             if isinstance(step, BaseException):
                 raise step
+        self._end_seen = True
         return None
 
     def release(self, view: memoryview) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from engine.mortal import Died, Fate, Mortal
 from engine.rig import CUT, HANG, Rig, ScriptedBody, until
-from tusplyr.core.commands import Append
+from tusplyr.core.commands import Append, Appended
 from tusplyr.core.errors import Cut, Interrupted, NotFound, OffsetMismatch, StoreDown, TooLarge
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.engine.intake import Pace
@@ -33,9 +33,9 @@ class OneWriterSpool(MemorySpool):
 
     def open(self, upload_id, offset):
         assert upload_id not in self.writing, "two holders"
-        super().open(upload_id, offset)
+        writer = super().open(upload_id, offset)
         self.writing.add(upload_id)
-        return OneWriter(self, upload_id, self._files[upload_id])
+        return OneWriter(self, upload_id, writer._file)
 
     def crash(self, *, keep=0):
         super().crash(keep=keep)
@@ -233,16 +233,23 @@ class Uploads(RuleBasedStateMachine):
     def sweep(self):
         self.run(self.rig.sweeper.sweep(grace=0))
 
-    @rule(target=ids, keep=st.sampled_from([0, 1, 3, 1000]), moment=st.integers(0, 8), upload_id=ids)
-    def crash_while_appending(self, keep, moment, upload_id):
-        """Power is lost some calls of ports from now, and whoever is connected is cut off."""
+    @rule(
+        target=ids,
+        keep=st.sampled_from([0, 1, 3, 1000]),
+        moment=st.integers(0, 40),
+        upload_id=ids,
+        end=st.sampled_from([[], [HANG]]),
+    )
+    def crash_while_appending(self, keep, moment, upload_id, end):
+        """Power is lost some calls of ports from now, in publishing maybe; whoever is connected is cut off."""
         each = self.known[upload_id]
+        each.end_seen = each.end_seen or not end
         self.fate._left = moment + 1  # dies at that call
 
         async def last_words():
             row = await self.ledger.get(upload_id)
             script = [each.data[at : at + 3] for at in range(row.offset, len(each.data), 3)]
-            body = ScriptedBody(*script, HANG)
+            body = ScriptedBody(*script, *end)
             append = self.rig.engine.append(upload_id, lambda now: Append(offset=now.offset, body_length=None), body)
             tasks = [asyncio.create_task(append), *(task for each in self.known.values() for task, _ in each.running)]
             await asyncio.wait(tasks[:1], timeout=0.01)
@@ -250,7 +257,10 @@ class Uploads(RuleBasedStateMachine):
             for task in tasks:
                 task.cancel()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                assert isinstance(outcome, (Died, *ORDINARY)), repr(outcome)
+                if isinstance(outcome, Appended):
+                    self.known[outcome.upload.id].note(outcome.upload)
+                else:
+                    assert isinstance(outcome, (Died, *ORDINARY)), repr(outcome)
 
         self.runner.run(last_words())
         for other in self.known.values():
@@ -281,9 +291,11 @@ class Uploads(RuleBasedStateMachine):
     def bytes_below_the_offset_are_those_that_were_sent(self):
         for each in self.known.values():
             row = self.ledger._rows[each.id]
-            if row.status in {Status.RECEIVING, Status.RECEIVED}:
+            begun = row.status is Status.RECEIVING and row.offset  # no file is made before the first append
+            if begun or row.status is Status.RECEIVED:
                 assert bytes(self.spool._files[each.id][: row.offset]) == each.data[: row.offset]
                 assert self.spool._synced[each.id] >= row.offset
+                assert each.id in self.spool._named
             if row.status is Status.STORED:
                 assert self.store._objects[row.key] == each.data
 

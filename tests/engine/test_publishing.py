@@ -127,12 +127,12 @@ def test_what_a_crash_left_received_is_published_at_the_start(make, run):
     run(main())
 
 
-def test_an_empty_patch_of_a_received_upload_tries_at_once(make, run):
+def test_an_empty_patch_of_a_received_upload_changes_nothing(make, run):
     async def main():
         rig = make(store=FaultyStore(StoreDown("away"), 1))
         upload = await rig.create(10, DATA)
-        upload = await rig.append(upload.id, 10, ScriptedBody())
-        assert upload.status is Status.STORED
+        assert await rig.append(upload.id, 10, ScriptedBody()) == upload
+        assert rig.store.calls == 1  # the queue is at it
 
     run(main())
 
@@ -238,21 +238,26 @@ def test_content_whose_rows_were_purged_is_still_known(make, run):
 
 def test_nobody_reads_stored_before_it_is_stored(make, run):
     async def main():
-        gate = threading.Event()
+        publishing, gate = threading.Event(), threading.Event()
 
         class Slow(MemoryStore):
             def publish(self, content, source):
+                publishing.set()
                 gate.wait()
                 super().publish(content, source)
 
         rig = make(store=Slow())
         create = asyncio.create_task(rig.create(10, DATA))
-        await until(lambda: any(row.status is Status.RECEIVED for row in rig.ledger._rows.values()))
+        await until(publishing.is_set)
         await asyncio.sleep(0.01)
         (row,) = rig.ledger._rows.values()
-        found = (await rig.engine.query(row.id, interrupts=True)).upload
-        assert (found.status, found.offset) == (Status.RECEIVED, 10)
+        assert (row.status, row.offset, row.sha256) == (Status.RECEIVING, 0, None)
+        assert (await rig.engine.query(row.id, interrupts=False)).upload == row
+        query = asyncio.create_task(rig.engine.query(row.id, interrupts=True))
+        await asyncio.sleep(0.01)
+        assert not query.done()  # it is told how the publishing ends
         gate.set()
+        assert (await query).upload.status is Status.STORED
         assert (await create).status is Status.STORED
 
     run(main())
@@ -327,28 +332,51 @@ def test_a_spool_file_that_cannot_be_discarded_is_left_to_the_sweep(make, run, c
     run(main())
 
 
-def test_a_ledger_that_cannot_say_stored_leaves_a_received_upload_that_the_queue_finishes(make, run, clock):
+def test_a_ledger_that_cannot_say_stored_keeps_what_it_said_before_and_the_client_goes_on(make, run):
     async def main():
         class Down(MemoryLedger):
             down = True
 
+            async def checkpoint(self, upload, offset, digest, sha256=None, content=None):
+                if self.down and content:
+                    raise LedgerDown("no")
+                return await super().checkpoint(upload, offset, digest, sha256, content)
+
+        rig = make(ledger=Down())
+        upload = await rig.create(10, DATA[:4])
+        with pytest.raises(LedgerDown):
+            await rig.append(upload.id, 4, ScriptedBody(DATA[4:]))
+        assert row_of(rig, upload) == upload
+        assert rig.stored(KEY) == DATA  # published, and nobody was told
+        rig.ledger.down = False
+        assert (await rig.append(upload.id, 4, ScriptedBody(DATA[4:]))).status is Status.STORED
+        assert rig.stored(KEY) == DATA
+
+    run(main())
+
+
+def test_a_ledger_that_cannot_say_stored_leaves_a_received_upload_that_the_queue_finishes(make, run, clock, caplog):
+    async def main():
+        class Down(MemoryLedger):
+            refusals = 1
+
             async def move(self, upload, status, *, reason=None, content=None):
-                if self.down:
+                if self.refusals:
+                    self.refusals -= 1
                     raise LedgerDown("no")
                 return await super().move(upload, status, reason=reason, content=content)
 
-        rig = make(ledger=Down(), clock=clock)
-        upload = await rig.create(10)
-        with pytest.raises(LedgerDown):
-            await rig.append(upload.id, 0, ScriptedBody(DATA))
-        assert row_of(rig, upload).status is Status.RECEIVED
+        rig = make(ledger=Down(), store=FaultyStore(StoreDown("away"), 1), clock=clock)
+        upload = await rig.create(10, DATA)
+        clock.now += LAST_DELAY
+        await look(rig, lambda: not rig.ledger.refusals)
+        assert row_of(rig, upload) == upload
         assert rig.staged(upload.id) == DATA
-        rig.ledger.down = False
-        clock.now += 1
         await look(rig, lambda: row_of(rig, upload).status is Status.STORED)
         assert rig.stored(KEY) == DATA
 
     run(main())
+    assert "publishing from the queue failed" in caplog.text
 
 
 def test_sweeping_keeps_what_is_needed_and_removes_what_is_not(make, run, clock):

@@ -18,6 +18,7 @@ BODY = random.Random(4).randbytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 KEY = f"audio/{SHA256[:16]}.wav"
 FIRST, SECOND, WHOLE = 100_000, 200_000, len(BODY)
+OTHER = BODY[:100_000] + random.Random(5).randbytes(200_000)  # what another client might go on with
 DEATH_LIMIT = 10.0  # seconds
 STORED_LIMIT = 20.0  # seconds in which the queue must have published after a restart
 
@@ -53,4 +54,9 @@ def sweep(server: Server) -> None:
 
 def check_stored_once(server: Server) -> None:
     assert server.stored() == [server.store / KEY]
-    assert hashlib.sha256((server.store / KEY).read_bytes()).hexdigest() == SHA256
+    check_object(server, KEY, BODY)
+
+
+def check_object(server: Server, key: str, body: bytes) -> None:
+    found = (server.store / key).read_bytes()
+    assert hashlib.sha256(found).hexdigest() == hashlib.sha256(body).hexdigest(), f"{key}: {len(found)} bytes"

@@ -21,6 +21,7 @@ SYNC = ("fdatasync", "fsync")
 WRITE = ("pwrite64", "pwritev", "write")
 LINK = ("link", "linkat")
 UNLINK = ("unlink", "unlinkat")
+RENAME = ("rename", "renameat", "renameat2")
 
 ATTACH_LIMIT = 20.0  # seconds
 

@@ -144,3 +144,52 @@ def test_shutdown_ends_a_stalled_body_with_a_reply(loop, way):
         await client.close()
 
     run(loop, main)
+
+
+def test_a_head_that_has_not_ended_at_its_limit_is_answered_431_and_reaches_no_application(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 3, "X-Long: " + "x" * 70 * 1024)[:-2])
+            status, headers, text = await client.reply()
+            assert (status, text) == (431, b"The head of the request is too large.")
+            assert headers["connection"] == "close"
+            assert app.seen == []
+            await client.close()
+            await place.empty()
+
+    run(loop, main)
+
+
+def test_a_large_head_below_the_limit_is_read(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            client = await place.connect()
+            for _ in range(2):
+                client.send(head("/read", 3, "X-Long: " + "x" * 60 * 1024), b"abc")
+                assert (await client.reply())[2] == b"3"
+            await client.close()
+
+    run(loop, main)
+
+
+def test_the_bytes_of_a_body_do_not_count_for_the_next_head_however_slowly_it_comes(loop, way):
+    async def main():
+        app = App(way)
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", 200_000), bytes(200_000))
+            assert (await client.reply())[2] == b"200000"
+            assert app.seen[0].way == way
+            slow = head("/read", 3)
+            for at in range(0, len(slow), 20):
+                client.send(slow[at : at + 20])
+                await client.flush()
+                await asyncio.sleep(0.005)
+            client.send(b"abc")
+            assert (await client.reply())[:3:2] == (200, b"3")
+            await client.close()
+
+    run(loop, main)

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from rig.tus import Client, path_of
-from web.service import BODY, TOKEN, TUS, UNKNOWN, ask, check_refusal, check_standard, finished, post
+from web.service import BODY, TOKEN, TUS, UNKNOWN, Service, ask, check_refusal, check_standard, finished, post
 
 
 def metric(client, name):
@@ -63,6 +63,21 @@ def test_the_status_document_follows_an_upload_from_receiving_to_stored(tus):
     content["url"] = f"http://127.0.0.1:{tus.port}{path}"
     found = json.loads(ask(tus, "GET", path + "/status").body)
     assert found == known | nothing | content | {"created_at": created, "status": "stored", "offset": 10}
+
+
+def test_the_status_document_says_that_publishing_failed_and_never_why(tmp_path):
+    with Service(tmp_path) as server, Client(server.port) as client:
+        (server.store / "images").write_bytes(b"in the way of the folder")
+        path = client.create(5, "a.png")
+        assert client.patch(path, 0, b"hello").status == 204
+        text = ask(client, "GET", path + "/status").body.decode()
+        found = json.loads(text)
+        assert (found["status"], found["offset"]) == ("received", 5)
+        assert found["attempts"] > 0
+        assert found["error"] == "It could not be published yet; the server goes on trying."
+        assert str(tmp_path) not in text
+        shown = server.command("uploads", "show", path.rpartition("/")[2])
+        assert "images" in shown.stdout
 
 
 def test_the_status_document_of_an_unknown_upload_is_404_in_json(tus):

@@ -24,6 +24,8 @@ def checkpointed(
         raise ValueError(f"an upload that is {upload.status} takes no checkpoint")
     if not upload.offset <= offset <= upload.length:
         raise ValueError(f"a checkpoint at {offset} is outside {upload.offset} to {upload.length}")
+    if content is not None and content.sha256 != sha256:
+        raise ValueError(f"{content.key} is not the content of an upload whose digest is {sha256}")
     progress = {"offset": offset, "digest": digest, "updated_at": now}
     if sha256 is None:
         return progress
@@ -37,6 +39,8 @@ def moved(upload: Upload, status: Status, reason: Reason | None, now: float) -> 
     """Return what a change of status sets."""
     if upload.status not in lifecycle.sources(status, reason):
         raise ValueError(f"an upload that is {upload.status} does not become {status} ({reason})")
+    if upload.status is Status.RECEIVING and status is not Status.GONE:
+        raise ValueError(f"an upload does not become {status} before a checkpoint has said that it is whole")
     return {"status": status, "epoch": upload.epoch + 1, "reason": reason, "updated_at": now}
 
 

@@ -18,6 +18,7 @@ class MemorySpool:
     def __init__(self) -> None:
         self._files: dict[str, bytearray] = {}
         self._synced: dict[str, int] = {}
+        self._named: set[str] = set()
         self._written_at: dict[str, float] = {}
 
     def admit(self) -> None:
@@ -37,6 +38,7 @@ class MemorySpool:
     def keep(self, upload_id: str) -> None:
         """See `ports.Spool.keep`."""
         self._make(upload_id)
+        self._named.add(upload_id)
 
     def read(self, upload_id: str) -> BinaryIO:
         """See `ports.Spool.read`."""
@@ -45,6 +47,7 @@ class MemorySpool:
     def discard(self, upload_id: str) -> None:
         """See `ports.Spool.discard`."""
         self._files.pop(upload_id, None)
+        self._named.discard(upload_id)
 
     def files(self) -> Iterator[tuple[str, float]]:
         """See `ports.Spool.files`."""
@@ -52,12 +55,16 @@ class MemorySpool:
             yield upload_id, self._written_at[upload_id]
 
     def crash(self, *, keep: int = 0) -> None:
-        """Lose what was not synced, but for the first `keep` bytes of it."""
+        """Lose what was not synced, names too; with `keep` only the bytes behind the first so many of them."""
+        if not keep:
+            self._files = {upload_id: file for upload_id, file in self._files.items() if upload_id in self._named}
         for upload_id, file in self._files.items():
             del file[self._synced[upload_id] + keep :]
 
-    def mark_synced(self, upload_id: str) -> None:
-        """Count everything written so far as durable."""
+    def mark_synced(self, upload_id: str, *, name: bool) -> None:
+        """Count everything written so far as durable; with `name`, the name too."""
+        if name:
+            self._named.add(upload_id)
         self._synced[upload_id] = len(self._files.get(upload_id, b""))
         self._written_at[upload_id] = time.time()
 
@@ -85,9 +92,9 @@ class MemoryWriter:
         """See `ports.Writer.write`."""
         self._file += view
 
-    def sync(self, *, name: bool = True) -> None:  # noqa: ARG002 - a name in a dict is as durable as it gets
+    def sync(self, *, name: bool = True) -> None:
         """See `ports.Writer.sync`."""
-        self._spool.mark_synced(self._upload_id)
+        self._spool.mark_synced(self._upload_id, name=name)
 
     def close(self) -> None:
         """See `ports.Writer.close`."""
