@@ -11,6 +11,7 @@ import subprocess
 from contextlib import suppress
 
 import pytest
+
 from rig.server import Server
 from rig.tus import Client
 
