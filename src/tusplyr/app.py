@@ -26,7 +26,7 @@ from tusplyr import logs
 from tusplyr.core.commands import Head
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import best_provider, hash_file_chunked
-from tusplyr.core.errors import LedgerDown, NotFound, ShuttingDown, TusplyrError
+from tusplyr.core.errors import LedgerDown, NotFound, ShuttingDown, StoreDown, TusplyrError
 from tusplyr.core.headers import parse_headers
 from tusplyr.core.model import Content
 from tusplyr.durable import free_bytes, make_directory
@@ -145,7 +145,10 @@ def stored_bytes(settings: Settings) -> int:
 
 
 def _check(store: FilesystemStore, key: str, content: Content | None) -> Checked:
-    file = store.open(key)
+    try:
+        file = store.open(key)
+    except StoreDown as error:
+        return Checked(key, 0, f"cannot be read: {error}")
     if file is None:
         return Checked(key, 0, "vanished while it was being checked")
     with file:
@@ -171,7 +174,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             asyncio.create_task(wired.sweeper.run(settings.sweep_interval)),
         ]
         host, port = listener.getsockname()[:2]
-        log.info("listening on http://%s:%d%s, data in %s", host, port, settings.base_path, settings.data_dir)
+        shown = f"[{host}]" if ":" in host else host
+        log.info("listening on http://%s:%d%s, data in %s", shown, port, settings.base_path, settings.data_dir)
         gc.collect()
         gc.freeze()  # what is here now stays for good: the collector need not look at it again
         try:
@@ -262,11 +266,17 @@ def _run(work: Callable[[], Coroutine[None, None, Result]]) -> Result:
 
 def _make_directories(settings: Settings) -> None:
     try:
-        make_directory(settings.data_dir, 0o755)
+        make_directory(
+            settings.data_dir, 0o700
+        )  # ids of uploads are secrets; whoever shall read the store is let in by hand
         make_directory(settings.spool, 0o700)
         make_directory(settings.store, 0o755)
         if not os.access(settings.spool, os.W_OK) or not os.access(settings.data_dir, os.W_OK):
             raise PermissionError(f"no permission to write into {settings.data_dir}")
+    except FileExistsError as error:
+        raise StartFailed(
+            f"The data directory {settings.data_dir} cannot be used: {error.filename} is a file."
+        ) from error
     except OSError as error:
         raise StartFailed(
             f"The data directory {settings.data_dir} cannot be used: {error.strerror or error}."
@@ -298,9 +308,8 @@ def _migrate(settings: Settings) -> None:
     except LedgerDown as error:
         raise StartFailed(str(error)) from error
     command = [sys.executable, "-m", "tusplyr", "migrate", "--config", os.devnull, "--data-dir", str(settings.data_dir)]
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(PREFIX)
-    }  # settings is what counts
+    # What counts is in `settings`; the environment may say otherwise.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["The database could not be migrated."]
@@ -311,4 +320,5 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return server.listen(settings.host, settings.port)
     except OSError as error:
-        raise StartFailed(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StartFailed(f"Cannot listen on {settings.host}:{settings.port}: {why}.") from error

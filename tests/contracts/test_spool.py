@@ -154,6 +154,11 @@ def test_files_say_when_they_were_last_written(spool):
     assert all(before <= at <= time.time() + 1 for at in written.values())
 
 
+def test_a_volume_of_its_own_has_a_folder_that_is_no_upload(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    assert list(DiskSpool(tmp_path).files()) == []
+
+
 def test_memory_loses_in_a_crash_what_was_not_synced():
     spool = MemorySpool()
     staged(spool, b"abc")

@@ -239,3 +239,36 @@ def test_memory_gives_a_reader_of_its_own():
     store.publish(Content("files/a", hashlib.sha256(DATA).hexdigest(), len(DATA)), io.BytesIO(DATA))
     first, second = store.open("files/a"), store.open("files/a")
     assert (first.read(), second.read()) == (DATA, DATA)
+
+
+def plant_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def plant_link(path: Path) -> None:
+    path.symlink_to("/etc/hostname")
+
+
+def plant_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("plant", [plant_pipe, plant_link, plant_folder])
+def test_what_is_not_a_file_under_the_key_is_refused_and_never_waited_for(tmp_path, plant):
+    rig = Rig(FilesystemStore(tmp_path / "store"), tmp_path, tmp_path / "store")
+    (tmp_path / "store" / "audio").mkdir(parents=True)
+    key = "audio/0123456789abcdef.wav"
+    plant(tmp_path / "store" / key)
+    with pytest.raises((StoreDown, Conflict)):
+        rig.publish(DATA, key)
+    with pytest.raises(StoreDown):
+        rig.store.open(key)
+
+
+def test_keys_are_those_of_files_alone(tmp_path):
+    store = tmp_path / "store"
+    rig = Rig(FilesystemStore(store), tmp_path, store)
+    content = rig.publish(DATA)
+    (store / "lost+found" / "#12").mkdir(parents=True)
+    (store / "audio" / "folder").mkdir()
+    assert list(rig.store.keys()) == [content.key]

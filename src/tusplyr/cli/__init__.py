@@ -56,7 +56,7 @@ def migrate(settings: Settings) -> None:
     """
     from tusplyr.ledger import migrate as ledger  # noqa: PLC0415 - only here is Alembic needed
 
-    make_directory(settings.data_dir, 0o755)
+    make_directory(settings.data_dir, 0o700)
     ledger.migrate(settings.database)
     click.echo(f"{settings.database} is at the newest revision.")
 

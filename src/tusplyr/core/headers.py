@@ -18,17 +18,18 @@ Headers = dict[str, tuple[str, ...]]  # lower-case name -> every line of that na
 CHALLENGE = ("WWW-Authenticate", "Bearer")  # what every 401 carries (RFC 9110, section 15.5.2; RFC 6750, section 3)
 MAX_METADATA = 8 * 1024  # bytes of all decoded keys and values together
 
+LONGEST_NAME = 255  # characters of a file name that are told to who downloads it
+
 _DIGITS = re.compile(r"[0-9]+\Z")
 _BLANK = " \t"
 
 
 def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Return header lines by lower-case name. Every line is kept: see `single`."""
-    headers: Headers = {}
+    lines: dict[str, list[str]] = {}
     for name, value in raw:
-        key = name.decode("latin-1")
-        headers[key] = (*headers.get(key, ()), value.decode("latin-1"))
-    return headers
+        lines.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    return {name: tuple(values) for name, values in lines.items()}
 
 
 def single(headers: Headers, name: str) -> str | None:
@@ -65,11 +66,13 @@ def parse_metadata(lines: tuple[str, ...]) -> dict[str, bytes]:
     as is a key without a value.
 
     Raises:
-        BadHeader: a repeated key, a value that is not canonical Base64, or more than
-            `MAX_METADATA` bytes of decoded keys and values.
+        BadHeader: a repeated key, a value that is not canonical Base64, more than `MAX_METADATA` bytes of
+            decoded keys and values, or more than twice that as it was sent.
     """
     pairs: dict[str, bytes] = {}
     total = 0
+    if sum(map(len, lines)) > 2 * MAX_METADATA:  # it is echoed as it came, empty members and all
+        raise BadHeader(f"Upload-Metadata may be {2 * MAX_METADATA} bytes long at the most.")
     for member in ",".join(lines).split(","):
         if not member.strip(_BLANK):
             continue
@@ -107,7 +110,8 @@ def media_type(value: str | None) -> str:
 
 def content_disposition(name: str) -> str:
     """Return an attachment disposition for a hostile file name (RFC 6266, RFC 8187)."""
-    base = name.replace("\\", "/").rpartition("/")[2]
+    last = name.replace("\\", "/").rpartition("/")[2][:LONGEST_NAME]
+    base = "".join(letter if letter.isprintable() else "_" for letter in last)  # no control, no change of direction
     if not base.strip(". "):
         base = "download"
     plain = re.sub(r'[^ -~]|["\\%]', "_", base)

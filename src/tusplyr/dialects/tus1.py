@@ -115,7 +115,10 @@ def body_length(head: Head) -> int | None:
 
     A number that fits nowhere stands for one that is longer than any upload, so that it is refused in its turn.
     """
-    if "transfer-encoding" in head.headers:
+    coding = single(head.headers, "transfer-encoding")
+    if coding is not None:
+        if coding.lower() != "chunked":
+            raise BadHeader("Transfer-Encoding: bodies may be chunked, and are not decoded otherwise.")
         return None
     length = single(head.headers, "content-length")
     try:

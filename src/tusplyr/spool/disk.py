@@ -8,7 +8,7 @@ offset, never appended, so what a crash left behind the acknowledged offset cann
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +41,7 @@ class DiskSpool:
         """See `ports.Spool.open`."""
         with _translated(upload_id):
             missing = 0 if offset else os.O_CREAT
-            descriptor = os.open(self._root / upload_id, os.O_RDWR | os.O_CLOEXEC | missing, 0o644)
+            descriptor = os.open(self._root / upload_id, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | missing, 0o644)
             try:
                 found = os.fstat(descriptor)
                 if found.st_size < offset:
@@ -76,10 +76,9 @@ class DiskSpool:
         try:
             with os.scandir(self._root) as entries:
                 for entry in entries:
-                    try:
-                        yield entry.name, entry.stat(follow_symlinks=False).st_mtime
-                    except FileNotFoundError:
-                        continue  # discarded since the directory was read
+                    with suppress(FileNotFoundError):  # discarded since the directory was read
+                        if entry.is_file(follow_symlinks=False):  # a volume of its own has a lost+found
+                            yield entry.name, entry.stat(follow_symlinks=False).st_mtime
         except OSError as error:
             raise SpoolDown(f"the directory of the spool: {error}") from error
 

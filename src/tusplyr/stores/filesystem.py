@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from tusplyr.durable import make_directory, sync_directory, sync_file
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})  # another volume, or no links here
 INCOMING = ".incoming"  # copies on their way from another volume
+NOT_OURS = frozenset({INCOMING, "lost+found"})  # folders without keys
 
 
 class FilesystemStore:
@@ -49,7 +51,7 @@ class FilesystemStore:
         """See `ports.Store.open`."""
         with _translated(key):
             try:
-                return (self._root / key).open("rb", buffering=0)
+                return _open(self._root / key)
             except FileNotFoundError:
                 return None
 
@@ -65,8 +67,8 @@ class FilesystemStore:
         """See `ports.Store.keys`."""
         with _translated("the keys"):
             for folder in sorted(self._root.iterdir()):
-                if folder.is_dir() and folder.name != INCOMING:
-                    yield from sorted(f"{folder.name}/{file.name}" for file in folder.iterdir())
+                if folder.is_dir() and folder.name not in NOT_OURS:
+                    yield from sorted(f"{folder.name}/{file.name}" for file in folder.iterdir() if not file.is_dir())
 
     def sweep(self, older_than: float) -> int:
         """See `ports.Store.sweep`."""
@@ -79,10 +81,9 @@ class FilesystemStore:
         return removed
 
     def _compare(self, content: Content, target: Path, source: BinaryIO) -> None:
-        if os.path.sameopenfile(source.fileno(), found := os.open(target, os.O_RDONLY | os.O_CLOEXEC)):
-            os.close(found)  # our own earlier try
-            return
-        with os.fdopen(found, "rb", buffering=0) as file:
+        with _open(target) as file:
+            if os.path.sameopenfile(source.fileno(), file.fileno()):
+                return  # our own earlier try
             if os.fstat(file.fileno()).st_size != content.length or hash_file_chunked(file) != content.sha256:
                 raise Conflict(f"other content is stored under {content.key}")
 
@@ -104,6 +105,16 @@ class FilesystemStore:
                     self._compare(content, target, copy)
         finally:
             incoming.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open an object, and nothing that somebody else put in its place: a link could lead out, a pipe never answers."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise StoreDown(f"{path} is not a file")
+    return file
 
 
 @contextmanager

@@ -22,6 +22,7 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 DIRECT = "tusplyr.direct"  # key in scope["extensions"]
 KEEP_LIMIT = MIB  # bytes of an unread body that are worth a connection kept
+LONGEST = 19  # digits of a length; Python refuses to convert thousands of them
 UNKNOWN = 1 << 62  # bytes left of a body whose length was not promised
 
 
@@ -141,4 +142,5 @@ def _direct_length(scope: Any) -> int | None:
 
 def _length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
     values = [value for name, value in headers if name == b"content-length"]
-    return int(values[0]) if len(values) == 1 and values[0].isdigit() else None
+    digits = values[0].lstrip(b"0") or b"0" if len(values) == 1 else b""
+    return int(digits) if digits.isdigit() and len(digits) <= LONGEST else None

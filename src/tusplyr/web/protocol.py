@@ -22,16 +22,17 @@ from tusplyr.web.drain import Drain
 from tusplyr.web.exchange import App, Exchange
 from tusplyr.web.pool import MIB
 
-HEAD_LIMIT = 64 * 1024  # bytes of a request head; the parser itself has no limit
+HEAD_LIMIT = 64 * 1024  # bytes of a request head, or of trailers; the parser itself has no limit
+PIPELINE_LIMIT = 32  # requests that wait behind the one that is being answered; uvicorn has no limit
 LINGER_LIMIT = 8 * MIB  # bytes that are discarded before a connection is closed
 HASTY_LAPSE = 0.5  # seconds of the same when the server is stopping
 
 NAMES: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
         *("_start_asgi_task", "_unset_keepalive_if_required", "connection_lost", "connection_made", "data_received"),
-        *("eof_received", "on_body", "on_headers_complete", "on_response_complete", "pause_writing", "resume_writing"),
-        *("shutdown", "timeout_keep_alive_handler"),
-        *("cycle", "flow", "loop", "parser", "timeout_keep_alive", "timeout_keep_alive_task", "transport"),
+        *("eof_received", "on_body", "on_header", "on_headers_complete", "on_message_begin", "on_response_complete"),
+        *("pause_writing", "resume_writing", "send_400_response", "shutdown", "timeout_keep_alive_handler"),
+        *("cycle", "flow", "loop", "parser", "pipeline", "timeout_keep_alive", "timeout_keep_alive_task", "transport"),
     ),
     RequestResponseCycle: (
         *("body", "disconnected", "keep_alive", "message_event", "more_body", "receive", "response_complete"),
@@ -74,7 +75,10 @@ class TusplyrProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.counted = 0  # bytes of the current request's body that went through the parser
         self.ending = False
-        self._head = 0  # bytes since the last head was complete; those of a body do not matter
+        self._unheard = 0  # bytes since the parser last came to the end of a head, or to a piece of a body
+        self._headed = False  # the head is complete: fields that follow are trailers
+        self._running: RequestResponseCycle | None = None  # the request that is being answered
+        self._deaf = False  # what came behind it was nonsense
         self._mounted: asyncio.BufferedProtocol | None = None
         self._drain_next: tuple[int, bool] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -93,9 +97,11 @@ class TusplyrProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio; whatever is not yet a request counts as the beginning of a head."""
-        self._head += len(data)
+        if self._deaf:
+            return
+        self._unheard += len(data)
         super().data_received(data)
-        if self._head > HEAD_LIMIT and self._head_timer is not None:
+        if self._unheard > HEAD_LIMIT and not self.transport.is_closing():
             self._refuse_head()
             return
         cycle: Any = self.cycle  # None before the first request, whatever uvicorn declares
@@ -115,19 +121,39 @@ class TusplyrProtocol(HttpToolsProtocol):
         cycle.keep_alive = False
         return True
 
-    def on_headers_complete(self) -> None:
+    def on_message_begin(self) -> None:
         """See httptools."""
+        self._headed = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools; a trailer never passes for a field of the head (RFC 9110, section 6.5.1)."""
+        if not self._headed:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See httptools. Raises `httptools.HttpParserError` where too many requests wait already."""
         self._forget_head()
-        self._head = 0
+        self._unheard = 0
+        self._headed = True
         self.counted = 0
+        if len(self.pipeline) >= PIPELINE_LIMIT:
+            raise httptools.HttpParserError("too many requests at once")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """See httptools; counts, so that a direct body knows what is left."""
+        self._unheard = 0
         self.counted += len(body)
         super().on_body(body)
 
+    def send_400_response(self, msg: str) -> None:
+        """See uvicorn; but a request that came whole before the nonsense gets its own answer first."""
+        if not self._answer_first():
+            super().send_400_response(msg)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
         wrapped: App = Exchange(self, cycle).around(app)
         super()._start_asgi_task(cycle, wrapped)  # type: ignore[arg-type]  # the same in our words
 
@@ -205,14 +231,26 @@ class TusplyrProtocol(HttpToolsProtocol):
         self.resume_reading()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def _answer_first(self) -> bool:
+        """Listen no more, and close once the request that came whole has its answer; false where there is none."""
+        running = self._running
+        if running is None or running.response_complete or running.more_body:
+            return False
+        running.keep_alive = False
+        self.pipeline.clear()
+        self._deaf = True
+        self.pause_reading()
+        return True
+
     def _refuse_head(self) -> None:
+        if self._answer_first():
+            return
         text = b"The head of the request is too large."
         fields = b"content-type: text/plain\r\nconnection: close\r\ncontent-length: %d" % len(text)
         self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + fields + b"\r\n\r\n" + text)
         self.transport.close()
 
     def _await_head(self) -> None:
-        self._head = 0
         self._head_timer = self.loop.call_later(self.head_lapse, self.timeout_keep_alive_handler)
 
     def _forget_head(self) -> None:
