@@ -18,8 +18,6 @@ Headers = dict[str, tuple[str, ...]]  # lower-case name -> every line of that na
 CHALLENGE = ("WWW-Authenticate", "Bearer")  # what every 401 carries (RFC 9110, section 15.5.2; RFC 6750, section 3)
 MAX_METADATA = 8 * 1024  # bytes of all decoded keys and values together
 
-LONGEST_NAME = 255  # characters of a file name that are told to who downloads it
-
 _DIGITS = re.compile(r"[0-9]+\Z")
 _BLANK = " \t"
 
@@ -110,8 +108,7 @@ def media_type(value: str | None) -> str:
 
 def content_disposition(name: str) -> str:
     """Return an attachment disposition for a hostile file name (RFC 6266, RFC 8187)."""
-    last = name.replace("\\", "/").rpartition("/")[2][:LONGEST_NAME]
-    base = "".join(letter if letter.isprintable() else "_" for letter in last)  # no control, no change of direction
+    base = name.replace("\\", "/").rpartition("/")[2]
     if not base.strip(". "):
         base = "download"
     plain = re.sub(r'[^ -~]|["\\%]', "_", base)
