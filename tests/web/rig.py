@@ -10,11 +10,11 @@ import fcntl
 import socket
 import ssl
 import struct
-import subprocess
 import termios
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
+import trustme
 import uvloop
 from uvicorn import Config, Server
 
@@ -241,8 +241,6 @@ def _trusting() -> ssl.SSLContext:
 
 def certificate(folder: Path) -> Path:
     """Make a self-signed certificate and its key, in one file."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
-    subprocess.run([*command.split(), "-keyout", key, "-out", cert], check=True, capture_output=True)
-    cert.write_bytes(cert.read_bytes() + key.read_bytes())
-    return cert
+    both = folder / "cert.pem"
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(both))
+    return both
