@@ -94,8 +94,7 @@ def test_more_bytes_are_written_while_a_sync_runs(make, run):
         upload = await rig.create(10)
         append = asyncio.create_task(rig.append(upload.id, 0, ScriptedBody(DATA[:5], DATA[5:7], DATA[7:8], HANG)))
         try:
-            await until(lambda: rig.spool.written == 8)
-            assert rig.spool.syncing == 1
+            await until(lambda: rig.spool.written == 8 and rig.spool.syncing == 1)
             assert await rig.row(upload.id) == upload
         finally:
             gate.set()
@@ -204,6 +203,7 @@ def test_however_a_body_ends_its_file_is_not_closed_while_it_is_synced(make, run
             await until(lambda: rig.spool.syncing == 1)
             await asyncio.sleep(0.01)
             if error is asyncio.CancelledError:
+                await until(lambda: rig.spool.written == 7)
                 append.cancel()
                 await asyncio.sleep(0.01)
             assert not append.done()
