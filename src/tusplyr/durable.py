@@ -1,12 +1,15 @@
 """What a durable write means on this platform.
 
-Owns the two syncs that the law rests on. Must not know what is being written. Invariant: when a call
+Owns the two syncs that the law rests on, and how a volume says that it is full. Must not know what is being written. Invariant: when a call
 returns, what it names survives the loss of power.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # what a write says when there is no room for it
 
 if sys.platform == "darwin":
     import fcntl

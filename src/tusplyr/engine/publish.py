@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tusplyr.core.errors import BytesLost, Conflict, NoSpace, SpoolDown, StoreDown, Superseded, TusplyrError
 from tusplyr.core.model import Content, Reason, Status, Upload
@@ -72,7 +73,7 @@ class Publisher:
 
     def place(self, upload: Upload, sha256: str) -> Placement:
         """Put synced bytes under their key unless it is taken. Blocking; what the queue can mend is not raised."""
-        content = Content(upload.media.key(sha256[:16]), sha256, upload.length)
+        content = _content(replace(upload, sha256=sha256))
         try:
             return Placement(content, done=self._place(upload.id, content, compare=False))
         except REFUSALS as error:

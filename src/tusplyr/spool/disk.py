@@ -5,7 +5,6 @@ know offsets other than those it is told, the ledger or the store. Invariant: by
 offset, never appended, so what a crash left behind the acknowledged offset cannot shift them.
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
-from tusplyr.durable import free_bytes, sync_directory, sync_file
+from tusplyr.durable import FULL, free_bytes, sync_directory, sync_file
 
 COPY = 1024 * 1024  # bytes per read when a file has to be copied
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DiskSpool:

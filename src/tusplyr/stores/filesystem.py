@@ -17,9 +17,8 @@ from typing import BinaryIO
 from tusplyr.core.digest import READ, hash_file_chunked
 from tusplyr.core.errors import Conflict, NoSpace, StoreDown
 from tusplyr.core.model import Content
-from tusplyr.durable import make_directory, sync_directory, sync_file
+from tusplyr.durable import FULL, make_directory, sync_directory, sync_file
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})  # another volume, or no links here
 INCOMING = ".incoming"  # copies on their way from another volume
 NOT_OURS = frozenset({INCOMING, "lost+found"})  # folders without keys

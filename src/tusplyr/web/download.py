@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from tusplyr.core.errors import Stopped
 from tusplyr.core.headers import Headers, content_disposition, parse_metadata, repr_digest
 from tusplyr.core.model import Upload
-from tusplyr.web.edge import Receive, Scope, Send
+from tusplyr.web.edge import Receive, Scope, Send, raw
 
 READ = 256 * 1024  # bytes per read and per ASGI message
 
@@ -102,8 +102,7 @@ class Download:
             ("X-Content-Type-Options", "nosniff"),
             ("Content-Security-Policy", "sandbox"),
         ]
-        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*described, *headers)]
-        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.start", "status": status, "headers": raw([*described, *headers])})
         if not more:
             await send({"type": "http.response.body", "body": b""})
 

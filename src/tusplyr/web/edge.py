@@ -46,7 +46,7 @@ class Cors(Struct, frozen=True):
     def headers(self, origin: str | None) -> Raw:
         """Return the headers for every response to this origin; only `Vary` when it is not let in."""
         if origin is None:
-            return () if "*" in self.origins else _raw([("Vary", "Origin")])
+            return () if "*" in self.origins else raw([("Vary", "Origin")])
         if "*" in self.origins:
             allowed = [("Access-Control-Allow-Origin", "*")]
         elif origin in self.origins:
@@ -56,15 +56,15 @@ class Cors(Struct, frozen=True):
                 ("Vary", "Origin"),
             ]
         else:
-            return _raw([("Vary", "Origin")])
+            return raw([("Vary", "Origin")])
         exposed = ", ".join((*self.response_headers, *RESPONSE_HEADERS))
-        return _raw([*allowed, ("Access-Control-Expose-Headers", exposed)])
+        return raw([*allowed, ("Access-Control-Expose-Headers", exposed)])
 
     def preflight(self, origin: str | None) -> Raw:
         """Return what a preflight from this origin is told beside `headers`; nothing when it is not let in."""
         if origin is None or not {"*", origin} & {*self.origins}:
             return ()
-        return _raw(
+        return raw(
             [
                 ("Access-Control-Allow-Methods", METHODS),
                 ("Access-Control-Allow-Headers", ", ".join((*self.request_headers, *REQUEST_HEADERS))),
@@ -87,7 +87,7 @@ class Edge:
     def __init__(self, app: App, *, base_path: str, standard: dict[str, str], discovery: Reply, cors: Cors) -> None:
         self._app = app
         self._base_path = base_path
-        self._standard = _raw(standard.items())
+        self._standard = raw(standard.items())
         self._discovery = discovery
         self._cors = cors
         self._by_origin: dict[str | None, Raw] = {origin: cors.headers(origin) for origin in (None, *cors.origins)}
@@ -124,7 +124,7 @@ class Edge:
     async def _answer_options(self, send: Send, uploads: bool, origin: str | None, extra: Raw) -> None:
         headers = [
             *extra,
-            *(_raw(self._discovery.headers) if uploads else ()),
+            *(raw(self._discovery.headers) if uploads else ()),
             *self._cors.preflight(origin),
         ]
         await send({"type": "http.response.start", "status": 204, "headers": headers})
@@ -141,5 +141,6 @@ def _origin_and_override(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | 
     return origin, override
 
 
-def _raw(headers: Iterable[tuple[str, str]]) -> Raw:
+def raw(headers: Iterable[tuple[str, str]]) -> Raw:
+    """Return headers as ASGI wants them."""
     return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)

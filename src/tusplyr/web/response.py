@@ -7,7 +7,7 @@ a body where HTTP allows none, nor with a length where it forbids one (RFC 9110,
 import msgspec
 
 from tusplyr.core.commands import Reply
-from tusplyr.web.edge import Raw, Receive, Scope, Send
+from tusplyr.web.edge import Raw, Receive, Scope, Send, raw
 
 NO_CONTENT = 204
 
@@ -29,7 +29,7 @@ class Rendered:
 def text(reply: Reply) -> Rendered:
     """Return a reply as plain text; without a body there is no type, and with 204 no length either."""
     body = reply.body.encode()
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    headers = [*raw(reply.headers)]
     if body:
         headers += [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
     if reply.status != NO_CONTENT:
@@ -42,9 +42,8 @@ def text(reply: Reply) -> Rendered:
 def json(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Rendered:
     """Return a value as JSON."""
     body = msgspec.json.encode(value)
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     return Rendered(
         status,
-        (*raw, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))),
+        (*raw(headers), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))),
         body,
     )
