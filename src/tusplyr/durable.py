@@ -1,7 +1,7 @@
 """What a durable write means on this platform.
 
-Owns the two syncs that the law rests on, and how a volume says that it is full. Must not know what is being written. Invariant: when a call
-returns, what it names survives the loss of power.
+Owns the two syncs that the law rests on, and how a volume says that it is full. Must not know what is being
+written. Invariant: when a call returns, what it names survives the loss of power.
 """
 
 import errno
