@@ -14,11 +14,14 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # what a write says
 if sys.platform == "darwin":
     import fcntl
 
+    UNCACHED = 0  # F_NOCACHE is only a hint, and needs no flag
+
     def sync_file(descriptor: int) -> None:
         """Make the bytes and the length of a file durable. fsync(2) on macOS stops at the drive's cache."""
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
 else:
+    UNCACHED = getattr(os, "O_DIRECT", 0)  # to open a file past the page cache; zero where there is no such thing
 
     def sync_file(descriptor: int) -> None:
         """Make the bytes and the length of a file durable."""

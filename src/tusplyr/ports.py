@@ -12,6 +12,8 @@ from typing import BinaryIO, Protocol
 from tusplyr.core.errors import Stopped
 from tusplyr.core.model import Content, Reason, Status, Upload
 
+ALIGN = 4096  # bytes; where memory and file are congruent by it, a disk can take the bytes without a copy
+
 Stop = Callable[[Stopped], None]
 
 
@@ -72,6 +74,12 @@ class Queue(Protocol):
 
 class Body(Protocol):
     """The bytes of one request, in order. One consumer."""
+
+    def place(self, at: int) -> None:
+        """Say where in the upload the body begins (bytes), before the first `next`.
+
+        A body with large buffers puts the byte for offset `n` at an address that is `n` modulo `ALIGN`.
+        """
 
     async def next(self) -> memoryview | None:
         """Return the next bytes (never none of them), or None once the end of the body has been seen.

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tusplyr.web.pool import MIB, SMALL, Pool
+from tusplyr.web.pool import LEAST, MIB, Pool
 
 
 def test_there_are_never_more_buffers_than_the_bound():
@@ -25,7 +25,7 @@ def test_peeking_claims_nothing():
     assert pool.free == 0
 
 
-@pytest.mark.parametrize(("count", "size"), [(0, MIB), (1, SMALL - 1)])
+@pytest.mark.parametrize(("count", "size"), [(0, MIB), (1, LEAST - 1)])
 def test_pool_that_cannot_work_is_refused(count, size):
     with pytest.raises(ValueError, match="pool"):
         Pool(count, size)

@@ -48,6 +48,7 @@ class Intake:
             Cut, Stopped: the body ended early; everything that arrived is in the row all the same.
             BytesLost, NoSpace, SpoolDown, LedgerDown, Superseded: see `ports`.
         """
+        body.place(sink.at)
         trail = Trail(upload, sink, self._ledger, self._offload)
         ended, keep = False, True
         due: float | None = None

@@ -5,6 +5,8 @@ know offsets other than those it is told, the ledger or the store. Invariant: by
 offset, never appended, so what a crash left behind the acknowledged offset cannot shift them.
 """
 
+import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
-from tusplyr.durable import FULL, free_bytes, sync_directory, sync_file
+from tusplyr.durable import FULL, UNCACHED, free_bytes, sync_directory, sync_file
+from tusplyr.ports import ALIGN
 
+UNCACHED_LEAST = 128 * 1024  # bytes; the cache takes less than that faster, and a sync writes it in one go
 COPY = 1024 * 1024  # bytes per read when a file has to be copied
 
 
@@ -98,10 +102,16 @@ class DiskSpool:
 
 
 class DiskWriter:
-    """`ports.Writer` over an open file."""
+    """`ports.Writer` over an open file.
+
+    Long views whose memory is congruent with the file (`ports.ALIGN`) go past the page cache: no copy, no pages to
+    find and to write back, and a sync has little left to do. Everything else, and all of it where the volume does not
+    offer that, goes through the cache. The kernel keeps the two in step.
+    """
 
     def __init__(self, descriptor: int, upload_id: str, offset: int, root: Path, reserve: int) -> None:
         self._descriptor = descriptor
+        self._uncached: int | None = None  # a second descriptor of the file; negative where there cannot be one
         self._upload_id = upload_id
         self._at = offset
         self._root = root
@@ -116,10 +126,24 @@ class DiskWriter:
         at = self._at
         with _translated(self._upload_id):
             while view:
-                written = os.pwrite(self._descriptor, view, at)
+                written = self._put(view, at)
                 at += written
                 view = view[written:]
         self._at = at
+
+    def _put(self, view: memoryview, at: int) -> int:
+        """Write what can go in one call; return how much that was."""
+        if view.nbytes < UNCACHED_LEAST or (address_of(view) - at) % ALIGN or not self._open_uncached():
+            return os.pwrite(self._descriptor, view, at)
+        if before := -at % ALIGN:
+            return os.pwrite(self._descriptor, view[:before], at)
+        try:
+            return os.pwrite(self._uncached, view[: view.nbytes // ALIGN * ALIGN], at)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # the volume wants a coarser alignment than ours
+                raise
+            self._close_uncached()
+            return 0
 
     def sync(self, *, name: bool = True) -> None:
         """See `ports.Writer.sync`. At the reserve what was written stays, and no more comes."""
@@ -132,9 +156,30 @@ class DiskWriter:
 
     def close(self) -> None:
         """See `ports.Writer.close`."""
+        self._close_uncached()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _open_uncached(self) -> bool:
+        if self._uncached is None:
+            self._uncached = -1
+            if UNCACHED:
+                # Refused by file systems in memory; or the file was discarded meanwhile, which the row will tell.
+                with suppress(OSError):
+                    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | UNCACHED
+                    self._uncached = os.open(self._root / self._upload_id, flags)
+        return self._uncached >= 0
+
+    def _close_uncached(self) -> None:
+        if self._uncached is not None and self._uncached >= 0:
+            os.close(self._uncached)
+        self._uncached = -1
+
+
+def address_of(view: memoryview) -> int:
+    """Return where in memory a writable view begins."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(view))
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class RequestBody:
         self._receive = receive
         self._bodies = bodies
         self._length = length
+        self._at = 0
         self._body: DirectBody | PlainBody | None = None
         self._why: Stopped | None = None
 
@@ -47,6 +48,10 @@ class RequestBody:
     def ended(self) -> bool:
         """See `ports.Body.ended`."""
         return self._length == 0 or (self._body is not None and self._body.ended)
+
+    def place(self, at: int) -> None:
+        """See `ports.Body.place`."""
+        self._at = at
 
     async def next(self) -> memoryview | None:
         """See `ports.Body.next`. The first call takes the body; only from then on is the client told to go on."""
@@ -78,9 +83,9 @@ class RequestBody:
     def _take(self) -> DirectBody | PlainBody:
         bodies = self._bodies
         offer = self._scope.get("extensions", {}).get(DIRECT) if bodies.direct else None
-        direct: DirectBody | None = offer(bodies.pool, idle=bodies.idle) if offer else None
+        direct: DirectBody | None = offer(bodies.pool, idle=bodies.idle, at=self._at) if offer else None
         if direct is not None:
             bodies.tally.direct += 1
             return direct
         bodies.tally.plain += 1
-        return PlainBody(self._receive, bodies.pool, length=self._length, idle=bodies.idle)
+        return PlainBody(self._receive, bodies.pool, length=self._length, idle=bodies.idle, at=self._at)

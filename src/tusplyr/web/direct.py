@@ -11,7 +11,7 @@ import asyncio
 from typing import Protocol
 
 from tusplyr.core.errors import Cut, Silent, Stopped
-from tusplyr.web.pool import SCRATCH, SMALL, Pool
+from tusplyr.web.pool import SCRATCH, SMALL, Buffer, Pool
 from tusplyr.web.tray import LARGE, Tray
 
 SHARE = 3  # buffers of the pool for one body: one being written, one ready, one to spare
@@ -49,13 +49,13 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
     With `left` it must be on the transport, with reading paused, before `begin` is called.
     """
 
-    def __init__(self, line: Line, pool: Pool, *, first: bytearray, left: int, idle: float) -> None:
+    def __init__(self, line: Line, pool: Pool, *, first: bytearray, left: int, idle: float, at: int = 0) -> None:
         self.left = left
         self._line = line
         self._pool = pool
         self._idle = idle
-        self._tray = Tray(pool, SMALL, self._on_room)
-        self._offered: bytearray | None = None
+        self._tray = Tray(pool, SMALL, at, self._on_room)
+        self._offered: Buffer | None = None
         self._live = False
         self._paused = False
         self._loop = asyncio.get_running_loop()
@@ -70,6 +70,9 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
             self._tray.finish(None)
             return
         self._live = True
+        buffer = self._pool.claim() if self._tray.fill >= LARGE and not self._pool.scarce else None
+        if buffer is not None:
+            self._tray.adopt(buffer)
         self._resume()
         self._watch = self._loop.call_later(self._idle, self._check)
 
@@ -105,21 +108,28 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the hint knows less than the pool
         """Offer memory for the next read: never empty, never longer than what is left of the body."""
-        # Only a look: uvloop asks more often than it fills.
-        self._offered = self._pool.peek() if self._tray.held < SHARE else None
-        return memoryview(self._pool.scratch if self._offered is None else self._offered)[: self.left]
+        tray, self._offered = self._tray, None
+        if tray.pooled:
+            return tray.place()[: self.left]
+        if tray.held < SHARE:
+            self._offered = self._pool.peek()  # only a look: uvloop asks more often than it fills
+        memory = memoryview(self._pool.scratch) if self._offered is None else tray.place(self._offered)
+        return memory[: self.left]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Keep what was read: a lot of it in its buffer, a little in the batch."""
+        tray, offered = self._tray, self._offered
         self.left -= nbytes
         self._heard = self._loop.time()
-        if self._offered is None:
-            self._tray.add(memoryview(self._pool.scratch)[:nbytes])
-        elif nbytes < LARGE and (self.left or self._tray.fill):  # the end joins its batch: one view, one thread hop
-            self._tray.add(memoryview(self._offered)[:nbytes])
-        else:
+        if tray.pooled:
+            tray.grow(nbytes)
+        elif offered is None:
+            tray.add(memoryview(self._pool.scratch)[:nbytes])
+        elif tray.fill + nbytes >= LARGE and (self.left or nbytes >= LARGE):
             self._pool.claim()
-            self._tray.put(self._offered, nbytes)
+            tray.adopt(offered, nbytes)
+        else:
+            tray.add(tray.place(offered)[:nbytes])
         if not self.left:
             self._complete()
         elif nbytes >= SCRATCH and self._pool.scarce:
@@ -147,7 +157,7 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
 
     @property
     def _sated(self) -> bool:
-        return self._tray.held >= SHARE or self._tray.fill >= SMALL
+        return not self._tray.pooled and (self._tray.held >= SHARE or self._tray.fill >= SMALL)
 
     def _pause(self) -> None:
         self._paused = True

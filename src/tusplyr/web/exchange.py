@@ -52,7 +52,7 @@ class Exchange:
 
         return serve
 
-    def take(self, pool: Pool, *, idle: float) -> DirectBody | None:
+    def take(self, pool: Pool, *, idle: float, at: int = 0) -> DirectBody | None:
         """Return the body of this request read directly, None when it must be read by `receive`.
 
         Called at most once, and only when the body is wanted: this sends `100 Continue`. `idle` is in seconds.
@@ -63,7 +63,7 @@ class Exchange:
             return None
         first, cycle.body = cycle.body, bytearray()
         left = length - http.counted
-        self._body = body = DirectBody(http, pool, first=first, left=left, idle=idle)
+        self._body = body = DirectBody(http, pool, first=first, left=left, idle=idle, at=at)
         http.pause_reading()
         if left and cycle.waiting_for_100_continue and not http.gone(cycle):
             http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -23,12 +23,12 @@ class PlainBody:
     `length` is the Content-Length where there is one; `idle` is in seconds.
     """
 
-    def __init__(self, receive: Receive, pool: Pool, *, length: int | None, idle: float) -> None:
+    def __init__(self, receive: Receive, pool: Pool, *, length: int | None, idle: float, at: int = 0) -> None:
         self._receive = receive
         self._pool = pool
         self._length = length
         self._idle = idle
-        self._tray = Tray(pool, SCRATCH, self._make_room)
+        self._tray = Tray(pool, SCRATCH, at, self._make_room)
         self._space = asyncio.Event()
         self._rest = memoryview(b"")  # of the message that was drawn last
         self._pump: asyncio.Task[None] | None = None
@@ -97,24 +97,29 @@ class PlainBody:
             self._tray.finish(error)
 
     async def _store(self) -> None:
-        room = self._tray.room
+        room = self._room
         if room:
             piece, self._rest = self._rest[:room], self._rest[room:]
             self._tray.add(piece)
             return
         self._space.clear()
-        if not self._tray.pooled:
+        if not self._tray.full:
             if self._pool.free:
                 self._served()
                 return
             self._pool.wait(self._served)
         await self._space.wait()
 
+    @property
+    def _room(self) -> int:
+        return 0 if self._tray.full else self._tray.room
+
     def _served(self) -> None:
-        """Widen the batch: a buffer of the pool is free."""
-        buffer = None if self._tray.room else self._pool.claim()
+        """Go on in a buffer of the pool: one is free."""
+        wanted = not self._tray.full and not self._tray.room
+        buffer = self._pool.claim() if wanted else None
         if buffer is not None:
-            self._tray.widen(buffer)
+            self._tray.adopt(buffer)
         self._space.set()
 
     def _make_room(self) -> None:

@@ -6,13 +6,16 @@ many bodies there are, so `count * size` is the bound. Buffers are made when fir
 """
 
 import asyncio
+import mmap
 from collections.abc import Callable
 
 MIB = 1024 * 1024
 SMALL = 128 * 1024  # bytes that one body may gather outside the pool
 SCRATCH = 64 * 1024
+LEAST = 4 * SMALL  # bytes of a buffer: whatever was gathered outside the pool, or came with the head, fits and leaves room
 _PATIENCE = 0.002  # seconds that a reader which was woken has to take its buffer before the next is woken too
 
+Buffer = mmap.mmap  # begins at the border of a page, which a bytearray does not: see `ports.ALIGN`
 Wake = Callable[[], None]
 
 
@@ -20,15 +23,15 @@ class Pool:
     """At most `count` buffers of `size` bytes, shared by every body. Used on the event loop only.
 
     Raises:
-        ValueError: a buffer would hold less than what a body may gather without one, or there would be none.
+        ValueError: there would be no buffer, or too small a one (`LEAST`).
     """
 
     def __init__(self, count: int = 16, size: int = MIB) -> None:
-        if count < 1 or size < SMALL:
-            raise ValueError(f"A pool needs a buffer, and {SMALL} bytes in each.")
+        if count < 1 or size < LEAST:
+            raise ValueError(f"A pool needs a buffer, and {LEAST} bytes in each.")
         self.count = count
         self.size = size
-        self._free: list[bytearray] = []
+        self._free: list[Buffer] = []
         self._made = 0
         self._scratch: bytearray | None = None
         self._waiting: dict[Wake, None] = {}  # in the order of asking
@@ -51,18 +54,18 @@ class Pool:
             self._scratch = bytearray(SCRATCH)
         return self._scratch
 
-    def peek(self) -> bytearray | None:
+    def peek(self) -> Buffer | None:
         """Return the buffer that `claim` would return now, None when all are held."""
         if not self._free and self._made < self.count:
-            self._free.append(bytearray(self.size))
+            self._free.append(mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
             self._made += 1
         return self._free[-1] if self._free else None
 
-    def claim(self) -> bytearray | None:
+    def claim(self) -> Buffer | None:
         """Take a buffer, None when all are held. It goes back by `give`, exactly once."""
         return self._free.pop() if self.peek() is not None else None
 
-    def give(self, buffer: bytearray) -> None:
+    def give(self, buffer: Buffer) -> None:
         """Give a buffer back, and wake who waits longest."""
         self._free.append(buffer)
         if self._waiting and self._timer is None:

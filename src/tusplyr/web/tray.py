@@ -10,78 +10,94 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from tusplyr.web.pool import Pool
+from tusplyr.ports import ALIGN
+from tusplyr.web.pool import Buffer, Pool
 
 LARGE = 128 * 1024  # a read from here on is worth a thread hop of its own
 GATHER = 0.05  # seconds that the first byte of a batch waits for company
 
-_Entry = tuple[memoryview, bytearray | None]  # a view, and the pool's buffer under it if there is one
+_Entry = tuple[memoryview, Buffer | None]  # a view, and the pool's buffer under it if there is one
 
 
 class Tray:
-    """One reader puts bytes in, one consumer takes them out. Both on the event loop."""
+    """One reader puts bytes in, one consumer takes them out. Both on the event loop.
 
-    def __init__(self, pool: Pool, enough: int, on_room: Callable[[], None]) -> None:
+    Args:
+        pool: lends buffers to the batch.
+        enough: bytes of a batch outside the pool that are worth a thread hop, and all that it may hold.
+        at: where the first byte belongs in the upload; bytes in buffers lie as `ports.ALIGN` says.
+        on_room: called when there may be room again.
+    """
+
+    def __init__(self, pool: Pool, enough: int, at: int, on_room: Callable[[], None]) -> None:
         self.held = 0  # buffers of the pool in here or with the consumer
+        self.fill = 0  # bytes in the batch
         self.over = False
         self.hurry = False  # the reader waits: gathering more would only lose time
         self._pool = pool
-        self._enough = enough  # bytes that are worth a thread hop, and all that is gathered outside the pool
+        self._enough = enough
+        self._start = at % ALIGN  # of the batch, in its buffer
         self._on_room = on_room
         self._error: BaseException | None = None
         self._ready: deque[_Entry] = deque()
         self._lent: dict[int, _Entry] = {}
-        self._batch = bytearray()
-        self._pooled = False
-        self.fill = 0  # bytes in the batch
+        self._small = bytearray()  # the batch, unless it lies in a buffer
+        self._buffer: Buffer | None = None
         self._since = 0.0
         self._bell = asyncio.Event()
 
     @property
     def room(self) -> int:
         """Bytes that the batch can still take without a buffer more."""
-        return (self._pool.size if self._pooled else self._enough) - self.fill
+        return (self._enough if self._buffer is None else self._pool.size - self._start) - self.fill
 
     @property
     def pooled(self) -> bool:
         """The batch lies in a buffer of the pool."""
-        return self._pooled
+        return self._buffer is not None
+
+    @property
+    def full(self) -> bool:
+        """A buffer was filled to its end, and the consumer has not come for it."""
+        return bool(self._ready)
 
     @property
     def ended(self) -> bool:
         """The end was seen and everything was handed out."""
         return self.over and self._error is None and not self._ready and not self.fill
 
+    def place(self, buffer: Buffer | None = None) -> memoryview:
+        """Return where in its buffer the batch goes on: in the one that it has, or in one that it may `adopt`."""
+        lies = self._buffer or buffer
+        assert lies is not None  # noqa: S101 - a batch outside the pool has no place of its own
+        return memoryview(lies)[self._start + self.fill :]
+
     def add(self, data: memoryview | bytearray) -> None:
-        """Copy a few bytes to the batch."""
-        if self._pooled and len(data) > self.room:
-            self._ready.append(self._seal())
-        if not self.fill:
+        """Copy a few bytes to the batch, of which there is `room` for no more."""
+        if self._buffer is None:
+            self._small += data
+        else:
+            self.place()[: len(data)] = data
+        self.grow(len(data))
+
+    def adopt(self, buffer: Buffer, count: int = 0) -> None:
+        """Move the batch into a buffer of the pool, whose `place` holds the next `count` bytes already."""
+        memoryview(buffer)[self._start : self._start + self.fill] = self._small
+        self._small = bytearray()
+        self._buffer = buffer
+        self.held += 1
+        self.grow(count)
+
+    def grow(self, count: int) -> None:
+        """Count bytes that were put where the batch goes on."""
+        if not self.fill and count:
             self._since = asyncio.get_running_loop().time()
             self._bell.set()
-        fill = self.fill + len(data)
-        if self._pooled:
-            memoryview(self._batch)[self.fill : fill] = data
-        else:
-            self._batch += data
-        self.fill = fill
-        if fill >= self._enough:
-            self._bell.set()
-
-    def put(self, buffer: bytearray, count: int) -> None:
-        """Take over a buffer of the pool whose first `count` bytes are filled."""
-        if self.fill:
+        self.fill += count
+        if self._buffer is not None and not self.room:
             self._ready.append(self._seal())
-        self._ready.append((memoryview(buffer)[:count], buffer))
-        self.held += 1
-        self._bell.set()
-
-    def widen(self, buffer: bytearray) -> None:
-        """Move the batch into a buffer of the pool, which is larger."""
-        memoryview(buffer)[: self.fill] = self._batch
-        self._batch = buffer
-        self._pooled = True
-        self.held += 1
+        if self._ready or self.fill >= self._enough:
+            self._bell.set()
 
     def rush(self) -> None:
         """Hand the batch out without gathering, until `hurry` is cleared."""
@@ -120,7 +136,7 @@ class Tray:
 
     def _due(self) -> float:
         """Seconds until the batch goes out as it is."""
-        if self.over or self.hurry or self.fill >= self._enough:
+        if self.over or self.hurry or (self._buffer is None and self.fill >= self._enough):
             return 0
         return self._since + GATHER - asyncio.get_running_loop().time()
 
@@ -131,9 +147,9 @@ class Tray:
         return entry[0]
 
     def _seal(self) -> _Entry:
-        view = memoryview(self._batch)[: self.fill]
-        buffer = self._batch if self._pooled else None
-        self._batch, self.fill, self._pooled = bytearray(), 0, False
+        buffer, start, end = self._buffer, self._start, self._start + self.fill
+        view = memoryview(self._small) if buffer is None else memoryview(buffer)[start:end]
+        self._small, self._buffer, self.fill, self._start = bytearray(), None, 0, end % ALIGN
         return view, buffer
 
     def _give(self, entry: _Entry) -> None:
