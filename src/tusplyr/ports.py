@@ -104,13 +104,10 @@ class Body(Protocol):
 
 
 class Writer(Protocol):
-    """The right to write at the end of one spool file. One thread writes; another may sync meanwhile."""
+    """The right to write to one spool file. Several threads may write, each its own bytes, and another sync meanwhile."""
 
-    def write(self, view: memoryview) -> None:
-        """Write all of the view behind what was written before, or raise `NoSpace` or `SpoolDown`.
-
-        Nothing counts before `sync` returns.
-        """
+    def write(self, view: memoryview, at: int) -> None:
+        """Write all of the view at an offset, or raise `NoSpace` or `SpoolDown`. Nothing counts before `sync` returns."""
 
     def sync(self, *, name: bool = True) -> None:
         """Make everything that was written durable, or raise `NoSpace` or `SpoolDown`.

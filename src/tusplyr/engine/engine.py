@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Stopped, TooLarge
+from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Refused, Stopped, Superseded, TooLarge
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.engine.intake import Intake
 from tusplyr.engine.offload import Offload, Result, joined
@@ -31,6 +32,7 @@ from tusplyr.ports import Body, Claims, Ledger, Spool, Store
 log = logging.getLogger(__name__)
 
 LONG = 1024 * 1024  # bytes left to receive
+RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
 
 Read = Callable[[Upload], Append]
 
@@ -60,6 +62,7 @@ class Engine:
         self._provider = parts.provider
         self._clock = clock
         self._look_again_at = 0.0
+        self._recent: dict[str, Upload] = {}
         self._tally = parts.tally
         self.limits = parts.limits
 
@@ -79,7 +82,7 @@ class Engine:
         await self._ledger.create(upload)
         self._tally.created += 1
         if not command.append:
-            return Created(upload)
+            return Created(self._remember(upload))
         async with self._claims.hold(upload.id, body.stop):
             try:
                 return Created(await self._receive(upload, body))
@@ -103,9 +106,12 @@ class Engine:
         if self._claims.held(upload_id):
             read(decide.present(await self._ledger.get(upload_id)))  # refused before anybody is disturbed
         async with self._claims.hold(upload_id, body.stop):
-            upload = decide.present(await self._ledger.get(upload_id))
-            decide.append(upload, read(upload))
-            return Appended(await self._receive(upload, body))
+            upload = await self._row(upload_id, read)
+            try:
+                return Appended(await self._receive(upload, body))
+            except Superseded:
+                decide.present(await self._ledger.get(upload_id))  # a command has ended it
+                raise
 
     async def query(self, upload_id: str, *, interrupts: bool) -> Found:
         """Return the durable state, which the next append may rely on when the query `interrupts` a running one.
@@ -157,6 +163,29 @@ class Engine:
         """Run a blocking read of what `content` returned in a worker thread."""
         return await self._offload.run(function, *args)
 
+    async def _row(self, upload_id: str, read: Read) -> Upload:
+        """Return the row that an append goes on from, once it may: the one that this process has just written, or read.
+
+        A command may have changed it meanwhile. Then the first change made from here is refused, so nothing is lost;
+        but only what the ledger says is a reason to refuse the request.
+        """
+        known = self._recent.pop(upload_id, None)
+        if known is not None:
+            with suppress(Refused):
+                decide.append(known, read(known))
+                return known
+        upload = decide.present(await self._ledger.get(upload_id))
+        decide.append(upload, read(upload))
+        return upload
+
+    def _remember(self, upload: Upload) -> Upload:
+        """Keep a row that was just written for the append that goes on from it."""
+        if upload.status is Status.RECEIVING:
+            self._recent[upload.id] = upload
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
+        return upload
+
     async def _create_empty(self, upload: Upload) -> Upload:
         """Make an upload that is whole from the start: no append will come to make its file or to say so."""
         whole = replace(upload, status=Status.RECEIVED, sha256=hashlib.sha256().hexdigest())
@@ -193,9 +222,10 @@ class Engine:
             self._tally.bytes += sink.synced - upload.offset
             if sink.opened:
                 await joined(self._offload.run(sink.close))  # before the claim is released
-        return row
+        return self._remember(row)
 
     async def _terminate(self, upload: Upload) -> None:
+        self._recent.pop(upload.id, None)
         await self._ledger.move(upload, Status.GONE, reason=Reason.TERMINATED)
         self._tally.terminated += 1
         await self._offload.run(self._spool.discard, upload.id)

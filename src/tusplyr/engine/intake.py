@@ -15,7 +15,8 @@ from tusplyr.core.errors import TooLarge
 from tusplyr.core.model import Status, Upload
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.publish import Placement, Publisher
-from tusplyr.engine.sink import Sink
+from tusplyr.engine.sink import Mark, Sink
+from tusplyr.engine.writing import LONG, Writing
 from tusplyr.ports import Body, Ledger
 
 
@@ -50,6 +51,7 @@ class Intake:
         """
         body.place(sink.at)
         trail = Trail(upload, sink, self._ledger, self._offload)
+        writing = Writing(sink, body, self._offload)
         ended, keep = False, True
         due: float | None = None
         placement: Placement | None = None
@@ -62,42 +64,52 @@ class Intake:
                         view = await body.next()
                         ended = body.ended
                 except TimeoutError:
+                    await writing.rest()
                     await trail.checkpoint()
                     due = None
                 if view is None:
                     continue
-                try:
-                    end = sink.at + view.nbytes
-                    decide.admit(end, upload.length)
-                    if ended and end == upload.length:
+                end = writing.end + view.nbytes
+                if end > upload.length or (ended and end == upload.length and view.nbytes < LONG):
+                    try:
+                        decide.admit(end, upload.length)
+                        await writing.rest()
                         await trail.caught_up()
                         placement = await self._offload.run(self._finish, sink, upload, view)
-                    else:
-                        await self._offload.run(sink.write, view)
-                finally:
-                    body.release(view)
+                    finally:
+                        body.release(view)
+                else:
+                    if ended:
+                        await trail.caught_up()
+                    await writing.begin(view, last=ended)
                 due = due or clock() + self._pace.lapse
                 if sink.at - trail.offset >= self._pace.span or clock() >= due:
                     await trail.checkpoint()
-                    due = None
+                    due = None if sink.at == writing.end else clock() + self._pace.lapse
         except TooLarge:
             keep = False
             raise
         finally:
-            row = await joined(self._settle(trail, sink, ended, placement) if keep else trail.caught_up())
+            row = await joined(self._settle(trail, writing, sink, ended, placement, keep))
         return row
 
-    async def _settle(self, trail: "Trail", sink: Sink, ended: bool, placement: Placement | None) -> Upload:
+    async def _settle(
+        self, trail: "Trail", writing: Writing, sink: Sink, ended: bool, placement: Placement | None, keep: bool
+    ) -> Upload:
         """Make the last checkpoint of a body; of a whole upload, the one that says so, after it was published."""
+        failed = await writing.over()
         row = await trail.caught_up()
-        if row.status is not Status.RECEIVING:
+        if not keep or row.status is not Status.RECEIVING:
             return row  # whole since earlier: an empty body changes nothing
         if not ended or decide.settle(row, sink.at) is Status.RECEIVING:
             await trail.checkpoint()
-            return await trail.caught_up()
+            row = await trail.caught_up()
+            if failed:
+                raise failed
+            return row
         if placement is None:
             placement = await self._offload.run(self._finish, sink, row, None)
-        return await self._publisher.complete(row, sink.state(), placement)
+        return await self._publisher.complete(row, sink.mark.digest, placement)
 
     def _finish(self, sink: Sink, upload: Upload, view: memoryview | None) -> Placement:
         """Write what is left, sync it, then publish it: one hop to a thread for the end of every upload."""
@@ -125,9 +137,10 @@ class Trail:
         """Begin a checkpoint of everything written, once the one before has ended. Raises what that one met."""
         await self.caught_up()
         # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
-        if self._sink.at not in {self.offset, self.row.length}:
-            self.offset = self._sink.at
-            self._running = asyncio.create_task(self._follow(self._sink.at, self._sink.state()))
+        mark = self._sink.mark
+        if mark.at not in {self.offset, self.row.length}:
+            self.offset = mark.at
+            self._running = asyncio.create_task(self._follow(mark))
 
     async def caught_up(self) -> Upload:
         """Wait for the checkpoint that is being made; return the row. Raises what it met."""
@@ -136,7 +149,8 @@ class Trail:
             await joined(running)
         return self.row
 
-    async def _follow(self, offset: int, digest: bytes | None) -> None:
+    async def _follow(self, mark: Mark) -> None:
         """Sync the bytes, then move the row to them: the law."""
-        await self._offload.run(self._sink.sync)
-        self.row = await self._ledger.checkpoint(self.row, offset, digest)
+        if self._sink.synced < mark.at:
+            await self._offload.run(self._sink.sync)
+        self.row = await self._ledger.checkpoint(self.row, mark.at, mark.digest)

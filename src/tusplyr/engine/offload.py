@@ -28,9 +28,13 @@ class Offload:
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tusplyr-disk")
 
+    def start(self, function: Callable[..., Result], *args: object) -> asyncio.Future[Result]:
+        """Begin a blocking function in a worker thread; who began it joins it, too."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
     async def run(self, function: Callable[..., Result], *args: object) -> Result:
         """Run a blocking function in a worker thread and return its result. Joins under cancellation."""
-        return await joined(asyncio.get_running_loop().run_in_executor(self._executor, function, *args))
+        return await joined(self.start(function, *args))
 
     def later(self, function: Callable[..., None], *args: object) -> None:
         """Run a blocking function that nobody waits for and that may fail: a sweep makes up for it."""

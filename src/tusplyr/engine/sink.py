@@ -1,9 +1,13 @@
 """Where the bytes of one append go: the spool file and the running digest, fed together.
 
 Owns one writer and one digest, and opens them when the first bytes are there. Must not know requests or
-rows. Runs in worker threads: one that writes, another that syncs. Invariant: `at` counts exactly the bytes
-that were both written and hashed, and `synced` those of them that are durable.
+rows. Runs in worker threads: those that write, another that syncs. Invariant: the `mark` stands behind exactly the
+bytes that were both written and hashed, without a gap, and `synced` counts those of them that are durable.
 """
+
+import threading
+
+from msgspec import Struct
 
 from tusplyr.core.digest import Provider, RunningDigest, StateMismatch
 from tusplyr.core.errors import NoSpace, SpoolDown
@@ -11,6 +15,18 @@ from tusplyr.core.model import Upload
 from tusplyr.ports import Spool, Writer
 
 REREAD = 1024 * 1024  # bytes per read when a saved digest cannot be used
+
+
+class Mark(Struct, frozen=True):
+    """How far a sink is.
+
+    Attributes:
+        at: offset behind the last byte that was written and hashed.
+        digest: saved state of the digest there; None when it was never needed.
+    """
+
+    at: int
+    digest: bytes | None
 
 
 class Sink:
@@ -23,7 +39,16 @@ class Sink:
         self._writer: Writer | None = None
         self._digest: RunningDigest | None = None
         self._failed: NoSpace | SpoolDown | None = None
-        self.at = self.synced = upload.offset
+        self._broken: BaseException | None = None
+        self._opening = threading.Lock()
+        self._turn = threading.Condition()
+        self.mark = Mark(upload.offset, upload.digest)
+        self.synced = upload.offset
+
+    @property
+    def at(self) -> int:
+        """Offset behind the last byte that was written and hashed."""
+        return self.mark.at
 
     @property
     def opened(self) -> bool:
@@ -32,18 +57,33 @@ class Sink:
 
     def open(self) -> None:
         """Cut off the unacknowledged tail and bring the digest to the offset. Idempotent; raises as `Spool.open`."""
-        if self._writer is None:
-            self._writer = self._spool.open(self._upload.id, self.at)
-        if self._digest is None:
-            self._digest = self._restore()
+        with self._opening:
+            if self._writer is None:
+                self._writer = self._spool.open(self._upload.id, self.at)
+            if self._digest is None:
+                self._digest = self._restore()
 
-    def write(self, view: memoryview) -> None:
-        """Write and hash a view, which counts as a whole or not at all. Raises as `Spool.open` and `Writer.write`."""
-        self.open()
-        assert self._writer is not None and self._digest is not None  # noqa: S101, PT018 - open() has just set both
-        self._writer.write(view)
-        self._digest.update(view)
-        self.at += view.nbytes
+    def write(self, view: memoryview, at: int) -> None:
+        """Write a view at its offset and hash it once all before it are; it counts as a whole or not at all.
+
+        A second thread may write the next view meanwhile. Once one has failed, those behind it fail too, with the
+        same error. Raises as `Spool.open` and `Writer.write`.
+        """
+        try:
+            self.open()
+            assert self._writer is not None and self._digest is not None  # noqa: S101, PT018 - open() has just set both
+            self._writer.write(view, at)
+            self._await_turn(at)
+            self._digest.update(view)
+            self._pass_turn(Mark(at + view.nbytes, self._digest.save()))
+        except BaseException as error:
+            self._break(error)
+            raise
+
+    def write_last(self, view: memoryview, at: int) -> None:
+        """Write the last view of an append and make all of it durable: one hop to a thread. Raises as both do."""
+        self.write(view, at)
+        self.sync()
 
     def sync(self, *, name: bool = True) -> None:
         """Make everything written durable; more may be written meanwhile. Raises as `Writer.sync`, and for good."""
@@ -64,13 +104,9 @@ class Sink:
     def finish(self, view: memoryview | None = None) -> None:
         """Write the last view, make everything durable but the name, and let go: what follows is publishing."""
         if view is not None:
-            self.write(view)
+            self.write(view, self.at)
         self.sync(name=False)
         self.close()
-
-    def state(self) -> bytes | None:
-        """Return the saved state of the digest at `at`, None when it was never needed."""
-        return self._digest.save() if self._digest else self._upload.digest
 
     def sha256(self) -> str:
         """Return the hex digest of everything up to `at`, some of which this append has written. Does not block."""
@@ -83,6 +119,22 @@ class Sink:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _await_turn(self, at: int) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._broken or self.at == at)
+            if self._broken:
+                raise self._broken
+
+    def _pass_turn(self, mark: Mark) -> None:
+        with self._turn:
+            self.mark = mark
+            self._turn.notify_all()
+
+    def _break(self, error: BaseException) -> None:
+        with self._turn:
+            self._broken = self._broken or error
+            self._turn.notify_all()
 
     def _restore(self) -> RunningDigest:
         if not self.at:

@@ -8,6 +8,7 @@ offset, never appended, so what a crash left behind the acknowledged offset cann
 import ctypes
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,25 +112,24 @@ class DiskWriter:
 
     def __init__(self, descriptor: int, upload_id: str, offset: int, root: Path, reserve: int) -> None:
         self._descriptor = descriptor
-        self._uncached: int | None = None  # a second descriptor of the file; negative where there cannot be one
+        self._uncached = -1  # a second descriptor of the file, once it is wanted
+        self._cached_only = not UNCACHED
+        self._opening = threading.Lock()
         self._upload_id = upload_id
-        self._at = offset
         self._root = root
         self._reserve = reserve
         self._full = free_bytes(root) < reserve
         self._named = offset > 0
 
-    def write(self, view: memoryview) -> None:
+    def write(self, view: memoryview, at: int) -> None:
         """See `ports.Writer.write`. What a failed write left behind is overwritten or cut off later."""
         if self._full:
             raise NoSpace
-        at = self._at
         with _translated(self._upload_id):
             while view:
                 written = self._put(view, at)
                 at += written
                 view = view[written:]
-        self._at = at
 
     def _put(self, view: memoryview, at: int) -> int:
         """Write what can go in one call; return how much that was."""
@@ -142,7 +142,7 @@ class DiskWriter:
         except OSError as error:
             if error.errno != errno.EINVAL:  # the volume wants a coarser alignment than ours
                 raise
-            self._close_uncached()
+            self._cached_only = True  # and stays open: another thread may be about to use it
             return 0
 
     def sync(self, *, name: bool = True) -> None:
@@ -156,25 +156,20 @@ class DiskWriter:
 
     def close(self) -> None:
         """See `ports.Writer.close`."""
-        self._close_uncached()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        for descriptor in {self._descriptor, self._uncached} - {-1}:
+            os.close(descriptor)
+        self._descriptor = self._uncached = -1
 
     def _open_uncached(self) -> bool:
-        if self._uncached is None:
-            self._uncached = -1
-            if UNCACHED:
-                # Refused by file systems in memory; or the file was discarded meanwhile, which the row will tell.
-                with suppress(OSError):
-                    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | UNCACHED
+        """Open the file once more, past the cache; false where that cannot be."""
+        with self._opening:
+            if self._uncached < 0 and not self._cached_only:
+                flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | UNCACHED
+                try:
                     self._uncached = os.open(self._root / self._upload_id, flags)
-        return self._uncached >= 0
-
-    def _close_uncached(self) -> None:
-        if self._uncached is not None and self._uncached >= 0:
-            os.close(self._uncached)
-        self._uncached = -1
+                except OSError:  # a file system in memory; or the file was discarded meanwhile, which the row will tell
+                    self._cached_only = True
+            return not self._cached_only
 
 
 def address_of(view: memoryview) -> int:

@@ -88,9 +88,11 @@ class MemoryWriter:
         self._upload_id = upload_id
         self._file = file
 
-    def write(self, view: memoryview) -> None:
+    def write(self, view: memoryview, at: int) -> None:
         """See `ports.Writer.write`."""
-        self._file += view
+        if len(self._file) < at:  # another thread has not written what belongs there yet
+            self._file += bytes(at - len(self._file))
+        self._file[at : at + view.nbytes] = view
 
     def sync(self, *, name: bool = True) -> None:
         """See `ports.Writer.sync`."""

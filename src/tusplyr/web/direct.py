@@ -14,7 +14,7 @@ from tusplyr.core.errors import Cut, Silent, Stopped
 from tusplyr.web.pool import SCRATCH, SMALL, Buffer, Pool
 from tusplyr.web.tray import LARGE, Tray
 
-SHARE = 3  # buffers of the pool for one body: one being written, one ready, one to spare
+SHARE = 4  # buffers of the pool for one body: one being written, one ready, one to spare
 
 
 class Line(Protocol):
