@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, Protocol
 
+from msgspec import Struct
+
 from tusplyr.core.errors import Stopped
 from tusplyr.core.model import Content, Reason, Status, Upload
 
@@ -104,10 +106,10 @@ class Body(Protocol):
 
 
 class Writer(Protocol):
-    """The right to write to one spool file. Several threads may write, each its own bytes, and another sync meanwhile."""
+    """The right to write to one spool file. Threads may write at once, each its own bytes, and one sync meanwhile."""
 
     def write(self, view: memoryview, at: int) -> None:
-        """Write all of the view at an offset, or raise `NoSpace` or `SpoolDown`. Nothing counts before `sync` returns."""
+        """Write all of a view at an offset, or raise `NoSpace` or `SpoolDown`. Nothing counts before a `sync`."""
 
     def sync(self, *, name: bool = True) -> None:
         """Make everything that was written durable, or raise `NoSpace` or `SpoolDown`.
@@ -118,6 +120,18 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Let go of the file. Idempotent; makes nothing durable."""
+
+
+class Staged(Struct, frozen=True):
+    """The staged bytes of an upload, for whoever reads or publishes them.
+
+    Attributes:
+        open: opens them for reading from the start; the caller closes. Raises `BytesLost` when they are missing.
+        path: the file that they are, for a store that can link it; None where there is none.
+    """
+
+    open: Callable[[], BinaryIO]
+    path: str | None = None
 
 
 class Spool(Protocol):
@@ -139,8 +153,8 @@ class Spool(Protocol):
     def keep(self, upload_id: str) -> None:
         """See that there is a file, if need be an empty one, and that its name is durable."""
 
-    def read(self, upload_id: str) -> BinaryIO:
-        """Open the bytes for reading from the start. The caller closes it. Raises `BytesLost` when they are missing."""
+    def staged(self, upload_id: str) -> Staged:
+        """Return how the bytes can be had. Touches nothing."""
 
     def discard(self, upload_id: str) -> None:
         """Forget the bytes. No error when there are none."""
@@ -152,14 +166,16 @@ class Spool(Protocol):
 class Store(Protocol):
     """Published objects, by content key. Blocking. Raises `StoreDown`, or `NoSpace` when it is full."""
 
-    def publish(self, content: Content, source: BinaryIO) -> None:
+    def publish(self, content: Content, source: Staged, *, compare: bool = True) -> bool:
         """Make the bytes of `source` readable under `content.key`, durable and whole, or not at all.
 
-        `source` is a synced spool file whose SHA-256 is `content.sha256`; a store on the same volume may
-        link `source.name`. Idempotent: the same content under the key again is a success, whoever brought it.
+        `source` is synced, and its SHA-256 is `content.sha256`. Idempotent: the same content under the key again is a
+        success, whoever brought it. Return True; without `compare`, False where something is under the key already,
+        which is then not read.
 
         Raises:
             Conflict: other content is under the key. It stays as it was.
+            BytesLost: the source is missing.
         """
 
     def open(self, key: str) -> BinaryIO | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import mmap
 import os
 import resource
 import time
@@ -11,8 +12,9 @@ import pytest
 from blockbuster import BlockingError
 
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
-from tusplyr.durable import free_bytes
-from tusplyr.spool.disk import COPY, DiskSpool
+from tusplyr.durable import UNCACHED, free_bytes
+from tusplyr.ports import ALIGN
+from tusplyr.spool.disk import COPY, UNCACHED_LEAST, DiskSpool
 from tusplyr.spool.memory import MemorySpool
 
 ID = "0123456789abcdef" * 2
@@ -33,7 +35,7 @@ def spool(request, tmp_path):
 
 
 def content(spool, upload_id: str = ID) -> bytes:
-    with spool.read(upload_id) as file:
+    with spool.staged(upload_id).open() as file:
         return file.read()
 
 
@@ -41,7 +43,8 @@ def staged(spool, *pieces: bytes, offset: int = 0) -> None:
     """Write and sync behind the offset."""
     writer = spool.open(ID, offset)
     for piece in pieces:
-        writer.write(view(piece))
+        writer.write(view(piece), offset)
+        offset += len(piece)
     writer.sync()
     writer.close()
 
@@ -84,7 +87,7 @@ def test_bytes_are_written_one_behind_the_other(spool):
 
 def test_part_of_a_buffer_is_written_and_no_more(spool):
     writer = spool.open(ID, 0)
-    writer.write(view(b"0123456789")[2:5])
+    writer.write(view(b"0123456789")[2:5], 0)
     writer.sync()
     writer.close()
     assert content(spool) == b"234"
@@ -116,7 +119,7 @@ def test_a_missing_file_is_lost_once_bytes_of_it_were_acknowledged_and_is_not_ma
     with pytest.raises(BytesLost):
         spool.open(ID, 1)
     with pytest.raises(BytesLost):
-        spool.read(ID)
+        spool.staged(ID).open()
     assert list(spool.files()) == []
 
 
@@ -128,7 +131,7 @@ def test_a_writer_is_closed_as_often_as_one_likes(spool):
 
 def test_reading_starts_at_the_first_byte_and_can_seek(spool):
     staged(spool, b"abcdef")
-    with spool.read(ID) as file:
+    with spool.staged(ID).open() as file:
         buffer = bytearray(4)
         assert (file.readinto(buffer), bytes(buffer)) == (4, b"abcd")
         file.seek(5)
@@ -142,7 +145,7 @@ def test_a_file_is_discarded_once_or_twice(spool):
     spool.discard(ID)
     assert [upload_id for upload_id, _ in spool.files()] == [OTHER]
     with pytest.raises(BytesLost):
-        spool.read(ID)
+        spool.staged(ID).open()
 
 
 def test_files_say_when_they_were_last_written(spool):
@@ -159,10 +162,88 @@ def test_a_volume_of_its_own_has_a_folder_that_is_no_upload(tmp_path):
     assert list(DiskSpool(tmp_path).files()) == []
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_pieces_are_written_each_at_its_place_in_any_order(spool, order):
+    pieces = [os.urandom(300_000), os.urandom(5), os.urandom(200_000)]
+    places = [0, 300_000, 300_005]
+    writer = spool.open(ID, 0)
+    for number in order:
+        writer.write(view(pieces[number]), places[number])
+    writer.sync()
+    writer.close()
+    assert content(spool) == b"".join(pieces)
+
+
+def congruent(data: bytes, at: int) -> memoryview:
+    """Put data where the address and the offset in the file are the same modulo `ALIGN`, as a body does."""
+    memory = mmap.mmap(-1, at % ALIGN + len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    place = memoryview(memory)[at % ALIGN :]
+    place[:] = data
+    return place
+
+
+def offers_uncached(folder: Path) -> bool:
+    try:
+        os.close(os.open(folder / "probe", os.O_CREAT | os.O_WRONLY | UNCACHED))
+    except OSError:
+        return False
+    return UNCACHED != 0
+
+
+@pytest.mark.parametrize("before", [0, 1, 100, ALIGN, ALIGN + 1, 300_001])
+@pytest.mark.parametrize("length", [UNCACHED_LEAST, UNCACHED_LEAST + 1, 1024 * 1024 - 1, 2 * 1024 * 1024])
+def test_long_congruent_pieces_go_past_the_cache_and_arrive_whole(tmp_path, before, length):
+    (tmp_path / "spool").mkdir()
+    spool = DiskSpool(tmp_path / "spool")
+    head, body, tail = os.urandom(before), os.urandom(length), os.urandom(77)
+    staged(spool, head, b"never acknowledged")
+    writer = spool.open(ID, before)
+    writer.write(congruent(body, before), before)
+    writer.write(view(tail), before + length)
+    writer.sync()
+    assert (writer._uncached >= 0) == offers_uncached(tmp_path)
+    writer.close()
+    assert content(spool) == head + body + tail
+
+
+def test_pieces_that_are_not_congruent_or_short_go_through_the_cache(tmp_path):
+    spool = DiskSpool(tmp_path)
+    body = os.urandom(UNCACHED_LEAST)
+    writer = spool.open(ID, 0)
+    writer.write(congruent(body, 1), 0)
+    writer.write(congruent(body[:-1], len(body)), len(body))
+    assert writer._uncached < 0
+    writer.sync()
+    writer.close()
+    assert content(spool) == body + body[:-1]
+
+
+def test_a_volume_that_refuses_the_alignment_is_written_to_through_the_cache(tmp_path, monkeypatch):
+    spool = DiskSpool(tmp_path)
+    body = os.urandom(3 * UNCACHED_LEAST)
+    writer = spool.open(ID, 0)
+    real = os.pwrite
+    refused = []
+
+    def pwrite(descriptor, data, at):
+        if descriptor == writer._uncached:
+            refused.append(at)
+            raise OSError(errno.EINVAL, "as a disk with larger sectors says")
+        return real(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    for at in range(0, len(body), UNCACHED_LEAST):
+        writer.write(congruent(body[at : at + UNCACHED_LEAST], at), at)
+    writer.sync()
+    writer.close()
+    assert refused == ([0] if offers_uncached(tmp_path) else [])
+    assert content(spool) == body
+
+
 def test_memory_loses_in_a_crash_what_was_not_synced():
     spool = MemorySpool()
     staged(spool, b"abc")
-    spool.open(ID, 3).write(view(b"def"))
+    spool.open(ID, 3).write(view(b"def"), 3)
     spool.crash(keep=1)
     assert content(spool) == b"abcd"
     spool.crash()
@@ -173,7 +254,7 @@ def test_memory_loses_in_a_crash_a_name_that_was_not_synced():
     spool = MemorySpool()
     for upload_id in (ID, OTHER):
         writer = spool.open(upload_id, 0)
-        writer.write(view(b"abc"))
+        writer.write(view(b"abc"), 0)
         writer.sync(name=False)
     spool.crash(keep=1)
     spool.keep(OTHER)
@@ -196,10 +277,10 @@ def test_the_first_sync_of_a_new_file_makes_its_name_durable_too_and_no_later_on
     writer = DiskSpool(tmp_path).open(ID, 0)
     assert synced == []
     file, directory = (tmp_path / ID).stat().st_ino, tmp_path.stat().st_ino
-    writer.write(view(b"abc"))
+    writer.write(view(b"abc"), 0)
     writer.sync()
     assert synced == [file, directory]
-    writer.write(view(b"def"))
+    writer.write(view(b"def"), 3)
     writer.sync()
     assert synced == [file, directory, file]
     writer.close()
@@ -262,7 +343,7 @@ def test_a_published_file_stays_whole_whatever_is_written_afterwards(tmp_path, b
     thing = published(tmp_path, b"abcdef")
     writer = beside.open(ID, offset)
     assert content(beside) == b"abcdef"[:offset]
-    writer.write(view(b"other bytes"))
+    writer.write(view(b"other bytes"), offset)
     writer.sync()
     writer.close()
     assert thing.read_bytes() == b"abcdef"
@@ -346,11 +427,12 @@ def test_below_the_reserve_nothing_is_admitted(tmp_path):
 def test_below_the_reserve_a_sync_keeps_what_is_there_and_no_more_comes(tmp_path):
     spool = DiskSpool(tmp_path)
     writer = spool.open(ID, 0)
-    writer.write(view(b"abc"))
-    writer._reserve = 2**62  # as if others had filled the volume since the file was opened
+    writer.write(view(b"abc"), 0)
+    writer._reserve._size = 2**62  # as if others had filled the volume since the file was opened
+    writer._reserve._look_at = 0  # and that was a moment ago
     writer.sync()
     with pytest.raises(NoSpace):
-        writer.write(view(b"def"))
+        writer.write(view(b"def"), 3)
     writer.close()
     assert content(spool) == b"abc"
     spool.discard(ID)
@@ -361,7 +443,7 @@ def test_a_file_that_is_opened_below_the_reserve_takes_nothing_and_keeps_what_it
     spool = DiskSpool(tmp_path, reserve=2**62)
     writer = spool.open(ID, 3)
     with pytest.raises(NoSpace):
-        writer.write(view(b"def"))
+        writer.write(view(b"def"), 3)
     writer.sync()
     writer.close()
     assert content(spool) == b"abc"
@@ -372,7 +454,7 @@ def test_a_full_volume_is_no_space_and_keeps_what_was_synced(small_volume):
     staged(spool, b"abc")
     writer = spool.open(ID, 3)
     with pytest.raises(NoSpace) as raised:
-        writer.write(view(bytes(4 * 1024 * 1024)))
+        writer.write(view(bytes(4 * 1024 * 1024)), 3)
     assert raised.value.__cause__.errno == errno.ENOSPC
     writer.close()
     assert free_bytes(small_volume) == 0
@@ -386,8 +468,8 @@ def test_the_reserve_of_a_real_volume_holds_before_it_is_full(small_volume):
     writer = spool.open(ID, 0)
 
     def fill() -> None:
-        for _ in range(8):
-            writer.write(view(bytes(256 * 1024)))
+        for at in range(0, 8 * 256 * 1024, 256 * 1024):
+            writer.write(view(bytes(256 * 1024)), at)
             writer.sync()
 
     with pytest.raises(NoSpace):
@@ -407,11 +489,11 @@ def test_a_file_at_the_limit_of_its_process_is_no_space_and_takes_what_fits(tmp_
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8, old[1]))
     try:
-        writer.write(view(b"abc"))
+        writer.write(view(b"abc"), 0)
         with pytest.raises(NoSpace) as raised:
-            writer.write(view(b"0123456789"))
+            writer.write(view(b"0123456789"), 3)
         assert raised.value.__cause__.errno == errno.EFBIG
-        writer.write(view(b"def"))  # a failed write moved nothing
+        writer.write(view(b"def"), 3)  # a failed write moved nothing
         writer.sync()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
@@ -422,7 +504,12 @@ def test_a_file_at_the_limit_of_its_process_is_no_space_and_takes_what_fits(tmp_
 def test_what_a_disk_refuses_is_spool_down(tmp_path):
     nowhere = DiskSpool(tmp_path / "not a directory")
     (tmp_path / "not a directory").write_bytes(b"")
-    for call in (nowhere.keep, nowhere.read, nowhere.discard, lambda upload_id: nowhere.open(upload_id, 0)):
+    for call in (
+        nowhere.keep,
+        lambda upload_id: nowhere.staged(upload_id).open(),
+        nowhere.discard,
+        lambda upload_id: nowhere.open(upload_id, 0),
+    ):
         with pytest.raises(SpoolDown):
             call(ID)
     with pytest.raises(SpoolDown):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tusplyr.core.digest import hash_file_chunked
-from tusplyr.core.errors import Conflict, NoSpace, StoreDown
+from tusplyr.core.errors import BytesLost, Conflict, NoSpace, StoreDown
 from tusplyr.core.model import Content
+from tusplyr.ports import Staged
 from tusplyr.stores.filesystem import INCOMING, FilesystemStore
 from tusplyr.stores.memory import MemoryStore
 
@@ -34,13 +35,12 @@ class Rig:
         self.count += 1
         path = self.spool / f"{self.count:032x}"
         path.write_bytes(data)
-        return path.open("rb", buffering=0)
+        return Staged(lambda: path.open("rb", buffering=0), str(path))
 
     def publish(self, data: bytes, key: str | None = None, claimed: bytes | None = None) -> Content:
         sha256 = hashlib.sha256(data if claimed is None else claimed).hexdigest()
         content = Content(key or f"audio/{sha256[:16]}.wav", sha256, len(data))
-        with self.source(data) as source:
-            self.store.publish(content, source)
+        assert self.store.publish(content, self.source(data))
         return content
 
     def leftovers(self) -> list[str]:
@@ -85,9 +85,9 @@ def test_what_is_not_there_is_none(rig):
 
 def test_publishing_again_is_a_success(rig):
     content = rig.publish(DATA)
-    with rig.source(DATA) as source:
-        for _ in range(2):
-            rig.store.publish(content, source)
+    source = rig.source(DATA)
+    for _ in range(2):
+        assert rig.store.publish(content, source)
     assert read(rig.store, content.key) == DATA
     assert list(rig.store.keys()) == [content.key]
     assert rig.leftovers() == []
@@ -108,13 +108,35 @@ def test_other_content_under_the_key_is_refused_and_nothing_changes(rig, other):
     assert rig.leftovers() == []
 
 
-def test_a_source_that_was_read_before_is_published_whole(rig):
+@pytest.mark.parametrize("other", [DATA, b"another content!!"], ids=["the same", "another"])
+def test_without_comparing_a_free_key_is_taken_and_what_is_under_a_taken_one_is_left_unread(rig, other):
     sha256 = hashlib.sha256(DATA).hexdigest()
     content = Content(f"files/{sha256[:16]}", sha256, len(DATA))
-    with rig.source(DATA) as source:
-        source.seek(5)
-        rig.store.publish(content, source)
+    assert rig.store.publish(content, rig.source(DATA), compare=False)
+    assert not rig.store.publish(content, rig.source(other), compare=False)
     assert read(rig.store, content.key) == DATA
+    assert rig.leftovers() == []
+
+
+@pytest.mark.parametrize("compare", [False, True])
+def test_a_source_that_is_missing_is_told_as_lost_bytes(rig, compare):
+    def missing():
+        raise BytesLost("it is missing")
+
+    content = Content("files/0123456789abcdef", hashlib.sha256(DATA).hexdigest(), len(DATA))
+    with pytest.raises(BytesLost):
+        rig.store.publish(content, Staged(missing, str(rig.spool / "missing")), compare=compare)
+    assert list(rig.store.keys()) == []
+    assert rig.leftovers() == []
+
+
+def test_a_spool_without_files_is_copied_from(tmp_path):
+    (tmp_path / "store").mkdir()
+    rig = Rig(FilesystemStore(tmp_path / "store"), tmp_path, tmp_path / "store")
+    content = Content("files/0123456789abcdef", hashlib.sha256(DATA).hexdigest(), len(DATA))
+    assert rig.store.publish(content, Staged(lambda: io.BytesIO(DATA)))
+    assert read(rig.store, content.key) == DATA
+    assert rig.leftovers() == []
 
 
 def test_an_object_can_be_sought(rig):
@@ -236,7 +258,7 @@ def test_no_descriptor_is_left_open(rig):
 
 def test_memory_gives_a_reader_of_its_own():
     store = MemoryStore()
-    store.publish(Content("files/a", hashlib.sha256(DATA).hexdigest(), len(DATA)), io.BytesIO(DATA))
+    store.publish(Content("files/a", hashlib.sha256(DATA).hexdigest(), len(DATA)), Staged(lambda: io.BytesIO(DATA)))
     first, second = store.open("files/a"), store.open("files/a")
     assert (first.read(), second.read()) == (DATA, DATA)
 

@@ -58,7 +58,7 @@ class Mortal:
                     method()  # the kernel closes the files of the dead
                 raise
             if last and name == "write":
-                args = (args[0][: len(args[0]) // 2],)  # torn
+                args = (args[0][: len(args[0]) // 2], *args[1:])  # torn
             result = method(*args, **values)
             if isawaitable(result):
                 return self._awaited(result, last)

@@ -51,6 +51,10 @@ class ScriptedBody:
     def ended(self) -> bool:
         return self._end_seen or (self._known and not self._script)
 
+    def place(self, at: int) -> None:
+        assert not self.asked, "the place is told before the first bytes are asked for"
+        self.at = at
+
     async def next(self) -> memoryview | None:
         self.asked += 1
         while self._script:
@@ -165,7 +169,7 @@ class Rig:
 
     def staged(self, upload_id: str) -> bytes:
         """All that the spool has of an upload."""
-        with self.spool.read(upload_id) as file:
+        with self.spool.staged(upload_id).open() as file:
             return file.read()
 
     def stored(self, key: str | None) -> bytes:

@@ -53,11 +53,11 @@ class FaultySpool(MemorySpool):
 
 
 class FaultyWriter(MemoryWriter):
-    def write(self, view):
+    def write(self, view, at):
         self._spool.running += 1
         try:
             self._spool.on_write()
-            super().write(view)
+            super().write(view, at)
         finally:
             self._spool.running -= 1
 
@@ -426,9 +426,9 @@ def test_a_saved_digest_that_does_not_fit_is_thrown_away(rig, run, saved):
 def test_a_saved_digest_that_fits_saves_reading_again(make, run):
     async def main():
         class Unread(MemorySpool):
-            def read(self, upload_id):
+            def staged(self, upload_id):
                 assert len(self._files[upload_id]) == len(DATA), "read again before it was whole"
-                return super().read(upload_id)
+                return super().staged(upload_id)
 
         rig = make(spool=Unread())
         upload = await rig.create(10, DATA[:4])

@@ -52,10 +52,10 @@ class FlakyStore(MemoryStore):
 
     down = False
 
-    def publish(self, content, source):
+    def publish(self, content, source, *, compare=True):
         if self.down:
             raise StoreDown("away")
-        super().publish(content, source)
+        return super().publish(content, source, compare=compare)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from engine.rig import CUT, HANG, ScriptedBody, until
-from tusplyr.core.errors import Cut, Interrupted, LedgerDown, NoSpace, SpoolDown, Superseded, TooLarge
+from tusplyr.core.errors import Cut, Interrupted, LedgerDown, NoSpace, NotFound, SpoolDown, TooLarge
 from tusplyr.core.model import Reason, Status
 from tusplyr.engine.intake import Pace
 from tusplyr.ledger.memory import MemoryLedger
@@ -37,8 +37,8 @@ class WatchedSpool(MemorySpool):
 
 
 class WatchedWriter(MemoryWriter):
-    def write(self, view):
-        super().write(view)
+    def write(self, view, at):
+        super().write(view, at)
         self._spool.written += len(view)
 
     def sync(self, *, name=True):
@@ -257,7 +257,7 @@ def test_an_upload_that_ended_elsewhere_ends_the_append_at_its_next_checkpoint(m
         await until(lambda: rig.ledger.running)
         await rig.ledger.move(upload, Status.GONE, reason=Reason.TERMINATED)
         rig.ledger.open.set()
-        with pytest.raises(Superseded):
+        with pytest.raises(NotFound):
             await append
         row = await rig.row(upload.id)
         assert (row.status, row.offset) == (Status.GONE, 0)

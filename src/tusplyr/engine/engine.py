@@ -32,6 +32,8 @@ from tusplyr.ports import Body, Claims, Ledger, Spool, Store
 log = logging.getLogger(__name__)
 
 LONG = 1024 * 1024  # bytes left to receive
+IDS = 64  # ids drawn at once
+FRESH = 2.0  # seconds for which a row that this process wrote is believed, although a command may have changed it
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
 
 Read = Callable[[Upload], Append]
@@ -63,6 +65,7 @@ class Engine:
         self._clock = clock
         self._look_again_at = 0.0
         self._recent: dict[str, Upload] = {}
+        self._ids: list[str] = []
         self._tally = parts.tally
         self.limits = parts.limits
 
@@ -166,11 +169,11 @@ class Engine:
     async def _row(self, upload_id: str, read: Read) -> Upload:
         """Return the row that an append goes on from, once it may: the one that this process has just written, or read.
 
-        A command may have changed it meanwhile. Then the first change made from here is refused, so nothing is lost;
-        but only what the ledger says is a reason to refuse the request.
+        A command may have changed it meanwhile, as it may while an append runs: then the first change made from here is
+        refused. Only what the ledger says is a reason to refuse the request.
         """
         known = self._recent.pop(upload_id, None)
-        if known is not None:
+        if known is not None and self._clock() - known.updated_at < FRESH:
             with suppress(Refused):
                 decide.append(known, read(known))
                 return known
@@ -230,10 +233,17 @@ class Engine:
         self._tally.terminated += 1
         await self._offload.run(self._spool.discard, upload.id)
 
+    def _draw(self) -> str:
+        """Return an id. Many are drawn at once: each draw is a system call during which others may take the thread."""
+        if not self._ids:
+            digits = secrets.token_hex(16 * IDS)
+            self._ids = [digits[at : at + 32] for at in range(0, len(digits), 32)]
+        return self._ids.pop()
+
     def _new(self, command: Create) -> Upload:
         now = self._clock()
         return Upload(
-            id=secrets.token_hex(16),
+            id=self._draw(),
             length=command.length,
             media=command.media,
             metadata=command.metadata,

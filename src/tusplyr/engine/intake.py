@@ -15,7 +15,8 @@ from tusplyr.core.errors import TooLarge
 from tusplyr.core.model import Status, Upload
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.publish import Placement, Publisher
-from tusplyr.engine.sink import Mark, Sink
+from tusplyr.engine.sink import Sink
+from tusplyr.engine.trail import Trail
 from tusplyr.engine.writing import LONG, Writing
 from tusplyr.ports import Body, Ledger
 
@@ -33,13 +34,13 @@ class Pace(Struct, frozen=True):
 
 
 class Intake:
-    """Receives bodies. One object for all of them; what belongs to one body lives in one call."""
+    """Receives bodies. One object for all of them; what belongs to one body lives in its `_Reception`."""
 
     def __init__(self, ledger: Ledger, publisher: Publisher, offload: Offload, pace: Pace) -> None:
-        self._ledger = ledger
-        self._publisher = publisher
-        self._offload = offload
-        self._pace = pace
+        self.ledger = ledger
+        self.publisher = publisher
+        self.offload = offload
+        self.pace = pace
 
     async def receive(self, upload: Upload, body: Body, sink: Sink) -> Upload:
         """Append a body to an upload that the caller holds; return the row as last committed.
@@ -50,107 +51,101 @@ class Intake:
             BytesLost, NoSpace, SpoolDown, LedgerDown, Superseded: see `ports`.
         """
         body.place(sink.at)
-        trail = Trail(upload, sink, self._ledger, self._offload)
-        writing = Writing(sink, body, self._offload)
+        return await _Reception(self, upload, body, sink).run()
+
+
+class _Reception:
+    """One body on its way in."""
+
+    def __init__(self, intake: Intake, upload: Upload, body: Body, sink: Sink) -> None:
+        self._upload = upload
+        self._body = body
+        self._sink = sink
+        self._publisher = intake.publisher
+        self._offload = intake.offload
+        self._pace = intake.pace
+        self._trail = Trail(upload, sink, intake.ledger, intake.offload)
+        self._writing = Writing(sink, body, intake.offload)
+        self._placement: Placement | None = None
+        self._due: float | None = None  # when the first unacknowledged byte has waited long enough
+        self._clock = asyncio.get_running_loop().time
+
+    async def run(self) -> Upload:
+        """Take the body to its end; return the row as last committed."""
         ended, keep = False, True
-        due: float | None = None
-        placement: Placement | None = None
-        clock = asyncio.get_running_loop().time
         try:
             while not ended:
-                view = None
-                try:
-                    async with asyncio.timeout_at(due):
-                        view = await body.next()
-                        ended = body.ended
-                except TimeoutError:
-                    await writing.rest()
-                    await trail.checkpoint()
-                    due = None
-                if view is None:
-                    continue
-                end = writing.end + view.nbytes
-                if end > upload.length or (ended and end == upload.length and view.nbytes < LONG):
-                    try:
-                        decide.admit(end, upload.length)
-                        await writing.rest()
-                        await trail.caught_up()
-                        placement = await self._offload.run(self._finish, sink, upload, view)
-                    finally:
-                        body.release(view)
-                else:
-                    if ended:
-                        await trail.caught_up()
-                    await writing.begin(view, last=ended)
-                due = due or clock() + self._pace.lapse
-                if sink.at - trail.offset >= self._pace.span or clock() >= due:
-                    await trail.checkpoint()
-                    due = None if sink.at == writing.end else clock() + self._pace.lapse
+                view = await self._next()
+                ended = self._body.ended
+                if view is not None:
+                    await self._take(view, last=ended)
+                    await self._keep_pace()
         except TooLarge:
             keep = False
             raise
         finally:
-            row = await joined(self._settle(trail, writing, sink, ended, placement, keep))
+            row = await joined(self._settle(ended=ended) if keep else self._drop())
         return row
 
-    async def _settle(
-        self, trail: "Trail", writing: Writing, sink: Sink, ended: bool, placement: Placement | None, keep: bool
-    ) -> Upload:
+    async def _next(self) -> memoryview | None:
+        """Return the next view, None at the end of the body or when a checkpoint was due before anything came."""
+        try:
+            async with asyncio.timeout_at(self._due):
+                return await self._body.next()
+        except TimeoutError:
+            await self._writing.rest()
+            await self._trail.checkpoint()
+            self._due = None
+            return None
+
+    async def _take(self, view: memoryview, *, last: bool) -> None:
+        """Write a view, and with a short one that ends the upload do all that follows in the same hop to a thread."""
+        end = self._writing.end + view.nbytes
+        whole = last and end == self._upload.length and view.nbytes < LONG
+        if end <= self._upload.length and not whole:
+            if last:
+                await self._trail.caught_up()
+            await self._writing.begin(view, last=last)
+            return
+        try:
+            decide.admit(end, self._upload.length)
+            await self._writing.rest()
+            await self._trail.caught_up()
+            self._placement = await self._offload.run(self._finish, view)
+        finally:
+            self._body.release(view)
+
+    async def _keep_pace(self) -> None:
+        """Begin a checkpoint when it is due."""
+        self._due = self._due or self._clock() + self._pace.lapse
+        if self._sink.at - self._trail.offset >= self._pace.span or self._clock() >= self._due:
+            await self._trail.checkpoint()
+            # What is still being written was not part of it.
+            self._due = None if self._sink.at == self._writing.end else self._clock() + self._pace.lapse
+
+    async def _settle(self, *, ended: bool) -> Upload:
         """Make the last checkpoint of a body; of a whole upload, the one that says so, after it was published."""
-        failed = await writing.over()
-        row = await trail.caught_up()
-        if not keep or row.status is not Status.RECEIVING:
+        failed = await self._writing.over()
+        row = await self._trail.caught_up()
+        if row.status is not Status.RECEIVING:
             return row  # whole since earlier: an empty body changes nothing
-        if not ended or decide.settle(row, sink.at) is Status.RECEIVING:
-            await trail.checkpoint()
-            row = await trail.caught_up()
+        if not ended or decide.settle(row, self._sink.at) is Status.RECEIVING:
+            await self._trail.checkpoint()
+            row = await self._trail.caught_up()
             if failed:
                 raise failed
             return row
+        placement = self._placement
         if placement is None:
-            placement = await self._offload.run(self._finish, sink, row, None)
-        return await self._publisher.complete(row, sink.mark.digest, placement)
+            placement = await self._offload.run(self._finish, None)
+        return await self._publisher.complete(row, self._sink.mark.digest, placement)
 
-    def _finish(self, sink: Sink, upload: Upload, view: memoryview | None) -> Placement:
+    async def _drop(self) -> Upload:
+        """Leave the row where it is."""
+        await self._writing.over()
+        return await self._trail.caught_up()
+
+    def _finish(self, view: memoryview | None) -> Placement:
         """Write what is left, sync it, then publish it: one hop to a thread for the end of every upload."""
-        sink.finish(view)
-        return self._publisher.place(upload, sink.sha256())
-
-
-class Trail:
-    """The row, following the bytes: one checkpoint at a time, made while the next bytes come in.
-
-    Attributes:
-        row: as last committed.
-        offset: where the newest checkpoint that was begun will bring it.
-    """
-
-    def __init__(self, row: Upload, sink: Sink, ledger: Ledger, offload: Offload) -> None:
-        self.row = row
-        self.offset = row.offset
-        self._sink = sink
-        self._ledger = ledger
-        self._offload = offload
-        self._running: asyncio.Task[None] | None = None
-
-    async def checkpoint(self) -> None:
-        """Begin a checkpoint of everything written, once the one before has ended. Raises what that one met."""
-        await self.caught_up()
-        # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
-        mark = self._sink.mark
-        if mark.at not in {self.offset, self.row.length}:
-            self.offset = mark.at
-            self._running = asyncio.create_task(self._follow(mark))
-
-    async def caught_up(self) -> Upload:
-        """Wait for the checkpoint that is being made; return the row. Raises what it met."""
-        if self._running is not None:
-            running, self._running = self._running, None
-            await joined(running)
-        return self.row
-
-    async def _follow(self, mark: Mark) -> None:
-        """Sync the bytes, then move the row to them: the law."""
-        if self._sink.synced < mark.at:
-            await self._offload.run(self._sink.sync)
-        self.row = await self._ledger.checkpoint(self.row, mark.at, mark.digest)
+        self._sink.finish(view)
+        return self._publisher.place(self._upload, self._sink.sha256())

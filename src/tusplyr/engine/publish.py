@@ -143,12 +143,7 @@ class Publisher:
         return self._store.stat(content.key) == content.length
 
     def _place(self, upload_id: str, content: Content, compare: bool) -> bool:
-        """Publish and return True; without `compare` only if the key is free, so that nothing has to be read."""
-        if not compare and self._store.stat(content.key) is not None:
-            return False
-        with self._spool.read(upload_id) as source:
-            self._store.publish(content, source)
-        return True
+        return self._store.publish(content, self._spool.staged(upload_id), compare=compare)
 
     def _finished(self, stored: Upload) -> Upload:
         self._tally.stored += 1

@@ -39,7 +39,8 @@ class Sink:
         self._writer: Writer | None = None
         self._digest: RunningDigest | None = None
         self._failed: NoSpace | SpoolDown | None = None
-        self._broken: BaseException | None = None
+        self._broken: BaseException | None = None  # what the first view met that could not be written
+        self._broken_at = upload.length + 1  # where that view begins; a gap, behind which nothing counts
         self._opening = threading.Lock()
         self._turn = threading.Condition()
         self.mark = Mark(upload.offset, upload.digest)
@@ -77,7 +78,7 @@ class Sink:
             self._digest.update(view)
             self._pass_turn(Mark(at + view.nbytes, self._digest.save()))
         except BaseException as error:
-            self._break(error)
+            self._break(error, at)
             raise
 
     def write_last(self, view: memoryview, at: int) -> None:
@@ -122,8 +123,8 @@ class Sink:
 
     def _await_turn(self, at: int) -> None:
         with self._turn:
-            self._turn.wait_for(lambda: self._broken or self.at == at)
-            if self._broken:
+            self._turn.wait_for(lambda: self.at == at or self._broken_at < at)
+            if self._broken is not None and self._broken_at < at:
                 raise self._broken
 
     def _pass_turn(self, mark: Mark) -> None:
@@ -131,9 +132,10 @@ class Sink:
             self.mark = mark
             self._turn.notify_all()
 
-    def _break(self, error: BaseException) -> None:
+    def _break(self, error: BaseException, at: int) -> None:
         with self._turn:
-            self._broken = self._broken or error
+            if at < self._broken_at:
+                self._broken, self._broken_at = error, at
             self._turn.notify_all()
 
     def _restore(self) -> RunningDigest:
@@ -149,7 +151,7 @@ class Sink:
     def _reread(self) -> RunningDigest:
         digest = self._provider.new()
         buffer = memoryview(bytearray(REREAD))
-        with self._spool.read(self._upload.id) as file:
+        with self._spool.staged(self._upload.id).open() as file:
             while (left := self.at - digest.count) and (count := file.readinto(buffer[:left])):  # type: ignore[attr-defined]  # raw files and BytesIO have it
                 digest.update(buffer[:count])
         return digest

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +17,41 @@ from typing import BinaryIO
 
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
 from tusplyr.durable import FULL, UNCACHED, free_bytes, sync_directory, sync_file
-from tusplyr.ports import ALIGN
+from tusplyr.ports import ALIGN, Staged
 
 UNCACHED_LEAST = 128 * 1024  # bytes; the cache takes less than that faster, and a sync writes it in one go
+LOOK_BYTES = 256 * 1024  # after which the volume is looked at again
+LOOK_SECONDS = 0.25  # likewise
 COPY = 1024 * 1024  # bytes per read when a file has to be copied
+
+
+class Reserve:
+    """The bytes of a volume that uploads may not use. Any thread may ask.
+
+    Args:
+        root: a directory on the volume.
+        size: bytes.
+    """
+
+    def __init__(self, root: Path, size: int) -> None:
+        self._root = root
+        self._size = size
+        self._reached = False
+        self._look_at = 0.0
+        self._spent = 0
+
+    def reached(self) -> bool:
+        """Look, and return whether no more than the reserve is free."""
+        self._look_at, self._spent = time.monotonic() + LOOK_SECONDS, 0
+        self._reached = free_bytes(self._root) < self._size
+        return self._reached
+
+    def near(self, written: int) -> bool:
+        """Return the same from a look that may be a moment or a few bytes old; `written` bytes came since the last."""
+        self._spent += written
+        if self._spent >= LOOK_BYTES or time.monotonic() >= self._look_at:
+            return self.reached()
+        return self._reached
 
 
 class DiskSpool:
@@ -32,31 +64,21 @@ class DiskSpool:
 
     def __init__(self, root: Path, *, reserve: int = 0) -> None:
         self._root = root
-        self._reserve = reserve
+        self._reserve = Reserve(root, reserve)
 
     def admit(self) -> None:
         """See `ports.Spool.admit`."""
         with _translated("the next upload"):
-            if free_bytes(self._root) < self._reserve:
+            if self._reserve.reached():
                 raise NoSpace
 
     def open(self, upload_id: str, offset: int) -> "DiskWriter":
         """See `ports.Spool.open`."""
         with _translated(upload_id):
-            missing = 0 if offset else os.O_CREAT
-            descriptor = os.open(self._root / upload_id, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | missing, 0o644)
-            try:
-                found = os.fstat(descriptor)
-                if found.st_size < offset:
-                    raise BytesLost(f"spool file of {upload_id} has {found.st_size} bytes; {offset} were acknowledged")
-                if found.st_nlink > 1:
-                    self._unshare(descriptor, upload_id, offset)
-                elif found.st_size > offset:
-                    os.ftruncate(descriptor, offset)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            return DiskWriter(descriptor, upload_id, offset, self._root, self._reserve)
+            descriptor = self._make(upload_id) if offset == 0 else None
+            if descriptor is None:
+                descriptor = self._reopen(upload_id, offset)
+            return DiskWriter(descriptor, self._path(upload_id), self._root, self._reserve, named=offset > 0)
 
     def keep(self, upload_id: str) -> None:
         """See `ports.Spool.keep`."""
@@ -64,10 +86,15 @@ class DiskSpool:
             os.close(os.open(self._root / upload_id, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
             sync_directory(self._root)
 
-    def read(self, upload_id: str) -> BinaryIO:
-        """See `ports.Spool.read`."""
-        with _translated(upload_id):
-            return (self._root / upload_id).open("rb", buffering=0)
+    def staged(self, upload_id: str) -> Staged:
+        """See `ports.Spool.staged`."""
+        path = self._path(upload_id)
+
+        def read() -> BinaryIO:
+            with _translated(upload_id):
+                return Path(path).open("rb", buffering=0)
+
+        return Staged(read, path)
 
     def discard(self, upload_id: str) -> None:
         """See `ports.Spool.discard`."""
@@ -84,6 +111,31 @@ class DiskSpool:
                             yield entry.name, entry.stat(follow_symlinks=False).st_mtime
         except OSError as error:
             raise SpoolDown(f"the directory of the spool: {error}") from error
+
+    def _path(self, upload_id: str) -> str:
+        return f"{self._root}/{upload_id}"
+
+    def _make(self, upload_id: str) -> int | None:
+        """Make the file; None where an append that was not acknowledged has left one."""
+        try:
+            return os.open(self._path(upload_id), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except FileExistsError:
+            return None
+
+    def _reopen(self, upload_id: str, offset: int) -> int:
+        descriptor = os.open(self._path(upload_id), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_size < offset:
+                raise BytesLost(f"spool file of {upload_id} has {found.st_size} bytes; {offset} were acknowledged")
+            if found.st_nlink > 1:
+                self._unshare(descriptor, upload_id, offset)
+            elif found.st_size > offset:
+                os.ftruncate(descriptor, offset)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _unshare(self, descriptor: int, upload_id: str, offset: int) -> None:
         """Put a copy of the acknowledged bytes in the place of a file that is a published object by now.
@@ -110,22 +162,25 @@ class DiskWriter:
     offer that, goes through the cache. The kernel keeps the two in step.
     """
 
-    def __init__(self, descriptor: int, upload_id: str, offset: int, root: Path, reserve: int) -> None:
+    def __init__(self, descriptor: int, path: str, root: Path, reserve: Reserve, *, named: bool) -> None:
         self._descriptor = descriptor
+        self._path = path
+        self._name = path.rpartition("/")[2]
         self._uncached = -1  # a second descriptor of the file, once it is wanted
         self._cached_only = not UNCACHED
         self._opening = threading.Lock()
-        self._upload_id = upload_id
         self._root = root
         self._reserve = reserve
-        self._full = free_bytes(root) < reserve
-        self._named = offset > 0
+        self._full = reserve.near(0)
+        self._named = named
+        self._unsynced = 0  # bytes; two threads may count at once, and the reserve does not hang on a few
 
     def write(self, view: memoryview, at: int) -> None:
         """See `ports.Writer.write`. What a failed write left behind is overwritten or cut off later."""
         if self._full:
             raise NoSpace
-        with _translated(self._upload_id):
+        self._unsynced += view.nbytes
+        with _translated(self._name):
             while view:
                 written = self._put(view, at)
                 at += written
@@ -147,12 +202,13 @@ class DiskWriter:
 
     def sync(self, *, name: bool = True) -> None:
         """See `ports.Writer.sync`. At the reserve what was written stays, and no more comes."""
-        with _translated(self._upload_id):
+        with _translated(self._name):
             sync_file(self._descriptor)
             if name and not self._named:
                 sync_directory(self._root)
                 self._named = True
-            self._full = free_bytes(self._root) < self._reserve
+            written, self._unsynced = self._unsynced, 0
+            self._full = self._reserve.near(written)
 
     def close(self) -> None:
         """See `ports.Writer.close`."""
@@ -166,7 +222,7 @@ class DiskWriter:
             if self._uncached < 0 and not self._cached_only:
                 flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | UNCACHED
                 try:
-                    self._uncached = os.open(self._root / self._upload_id, flags)
+                    self._uncached = os.open(self._path, flags)
                 except OSError:  # a file system in memory; or the file was discarded meanwhile, which the row will tell
                     self._cached_only = True
             return not self._cached_only

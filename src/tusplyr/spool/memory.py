@@ -7,9 +7,9 @@ what was synced, and whatever part of the rest the test asks for.
 import io
 import time
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from tusplyr.core.errors import BytesLost
+from tusplyr.ports import Staged
 
 
 class MemorySpool:
@@ -40,9 +40,9 @@ class MemorySpool:
         self._make(upload_id)
         self._named.add(upload_id)
 
-    def read(self, upload_id: str) -> BinaryIO:
-        """See `ports.Spool.read`."""
-        return io.BytesIO(bytes(self._file(upload_id)))
+    def staged(self, upload_id: str) -> Staged:
+        """See `ports.Spool.staged`."""
+        return Staged(lambda: io.BytesIO(bytes(self._file(upload_id))))
 
     def discard(self, upload_id: str) -> None:
         """See `ports.Spool.discard`."""

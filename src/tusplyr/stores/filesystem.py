@@ -18,6 +18,7 @@ from tusplyr.core.digest import READ, hash_file_chunked
 from tusplyr.core.errors import Conflict, NoSpace, StoreDown
 from tusplyr.core.model import Content
 from tusplyr.durable import FULL, make_directory, sync_directory, sync_file
+from tusplyr.ports import Staged
 
 UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})  # another volume, or no links here
 INCOMING = ".incoming"  # copies on their way from another volume
@@ -30,21 +31,25 @@ class FilesystemStore:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def publish(self, content: Content, source: BinaryIO) -> None:
+    def publish(self, content: Content, source: Staged, *, compare: bool = True) -> bool:
         """See `ports.Store.publish`. One link on one volume, whatever the length; a copy, then a link, otherwise."""
         target = self._root / content.key
         with _translated(content.key):
-            make_directory(target.parent, 0o755)
             try:
-                os.link(source.name, target)
+                self._link(source, target)
             except FileExistsError:
-                self._compare(content, target, source)
+                if not compare:
+                    return False
+                with source.open() as file:
+                    self._compare(content, target, file)
             except OSError as error:
                 if error.errno not in UNLINKABLE:
                     raise
-                self._copy(content, target, source)
+                with source.open() as file:
+                    self._copy(content, target, file)
             # Always: an earlier try, or another upload's, may have died between its link and its sync.
             sync_directory(target.parent)
+        return True
 
     def open(self, key: str) -> BinaryIO | None:
         """See `ports.Store.open`."""
@@ -79,6 +84,16 @@ class FilesystemStore:
                     removed += 1
         return removed
 
+    def _link(self, source: Staged, target: Path) -> None:
+        if source.path is None:
+            raise OSError(errno.EXDEV, "the spool has no files", target.name)
+        try:
+            os.link(source.path, target)
+        except FileNotFoundError:
+            source.open().close()  # if that is what is missing, it says so
+            make_directory(target.parent, 0o755)
+            os.link(source.path, target)
+
     def _compare(self, content: Content, target: Path, source: BinaryIO) -> None:
         with _open(target) as file:
             if os.path.sameopenfile(source.fileno(), file.fileno()):
@@ -87,11 +102,11 @@ class FilesystemStore:
                 raise Conflict(f"other content is stored under {content.key}")
 
     def _copy(self, content: Content, target: Path, source: BinaryIO) -> None:
+        make_directory(target.parent, 0o755)
         make_directory(self._root / INCOMING, 0o700)
         incoming = self._root / INCOMING / secrets.token_hex(16)
         try:
             with incoming.open("xb") as copy:
-                source.seek(0)
                 shutil.copyfileobj(source, copy, READ)
                 copy.flush()
                 sync_file(copy.fileno())

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from tusplyr.core.errors import Conflict
 from tusplyr.core.model import Content
+from tusplyr.ports import Staged
 
 
 class MemoryStore:
@@ -17,12 +18,16 @@ class MemoryStore:
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
 
-    def publish(self, content: Content, source: BinaryIO) -> None:
+    def publish(self, content: Content, source: Staged, *, compare: bool = True) -> bool:
         """See `ports.Store.publish`."""
-        source.seek(0)
-        data = source.read()
-        if self._objects.setdefault(content.key, data) != data:
+        with source.open() as file:
+            data = file.read()
+        there = self._objects.setdefault(content.key, data)
+        if there is not data and not compare:
+            return False
+        if there != data:
             raise Conflict(f"other content is stored under {content.key}")
+        return True
 
     def open(self, key: str) -> BinaryIO | None:
         """See `ports.Store.open`."""

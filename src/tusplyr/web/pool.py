@@ -12,7 +12,7 @@ from collections.abc import Callable
 MIB = 1024 * 1024
 SMALL = 128 * 1024  # bytes that one body may gather outside the pool
 SCRATCH = 64 * 1024
-LEAST = 4 * SMALL  # bytes of a buffer: whatever was gathered outside the pool, or came with the head, fits and leaves room
+LEAST = 4 * SMALL  # bytes of a buffer: what was gathered outside the pool, or came with the head, leaves room in it
 _PATIENCE = 0.002  # seconds that a reader which was woken has to take its buffer before the next is woken too
 
 Buffer = mmap.mmap  # begins at the border of a page, which a bytearray does not: see `ports.ALIGN`

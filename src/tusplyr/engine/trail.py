@@ -1,0 +1,52 @@
+"""The row, following the bytes.
+
+Owns the checkpoints of one body: one at a time, made while the next bytes come in. Must not know bodies or files.
+Invariant: a row moves only to a mark whose bytes were synced before, and never to the promised length: that takes
+the end of the body, which is not seen here.
+"""
+
+import asyncio
+
+from tusplyr.core.model import Upload
+from tusplyr.engine.offload import Offload, joined
+from tusplyr.engine.sink import Mark, Sink
+from tusplyr.ports import Ledger
+
+
+class Trail:
+    """The row of one upload and the checkpoint that is being made of it.
+
+    Attributes:
+        row: as last committed.
+        offset: where the newest checkpoint that was begun will bring it.
+    """
+
+    def __init__(self, row: Upload, sink: Sink, ledger: Ledger, offload: Offload) -> None:
+        self.row = row
+        self.offset = row.offset
+        self._sink = sink
+        self._ledger = ledger
+        self._offload = offload
+        self._running: asyncio.Task[None] | None = None
+
+    async def checkpoint(self) -> None:
+        """Begin a checkpoint of everything written, once the one before has ended. Raises what that one met."""
+        await self.caught_up()
+        # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
+        mark = self._sink.mark
+        if mark.at not in {self.offset, self.row.length}:
+            self.offset = mark.at
+            self._running = asyncio.create_task(self._follow(mark))
+
+    async def caught_up(self) -> Upload:
+        """Wait for the checkpoint that is being made; return the row. Raises what it met."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            await joined(running)
+        return self.row
+
+    async def _follow(self, mark: Mark) -> None:
+        """Sync the bytes, then move the row to them: the law."""
+        if self._sink.synced < mark.at:
+            await self._offload.run(self._sink.sync)
+        self.row = await self._ledger.checkpoint(self.row, mark.at, mark.digest)
