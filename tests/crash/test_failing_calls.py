@@ -224,7 +224,7 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep):
 
     async def main():
         every = {"create", "get", "checkpoint", "move", "content", "postpone", "due", "purge", "admit", "keep"}
-        every |= {"open", "write", "sync", "close", "read", "discard", "files", "publish", "stat", "sweep"}
+        every |= {"open", "write", "sync", "close", "staged", "discard", "files", "publish", "stat", "sweep"}
         seen = set()
         for _ in range(5):  # a sync may cover what another would have: the n-th call is not the same one in every life
             nth, dead = 1, True

@@ -23,7 +23,7 @@ LETTERS = [
     ("n", SYNC, r"\d+<{spool}>"),
     ("W", WRITE, r"\d+<{data}/tusplyr\.db-wal>"),
     ("S", SYNC, r"\d+<{data}/tusplyr\.db-wal>"),
-    ("l", LINK, r'.*"{spool}/[0-9a-f]{{32}}"'),
+    ("l", LINK, r'.*"{spool}/[0-9a-f]{{32}}".* = 0$'),
     ("d", SYNC, r"\d+<{store}/audio>"),
     ("f", SYNC, r"\d+<{store}>"),
     ("u", UNLINK, r'.*"{spool}/[0-9a-f]{{32}}"'),

@@ -82,9 +82,12 @@ class Sink:
             raise
 
     def write_last(self, view: memoryview, at: int) -> None:
-        """Write the last view of an append and make all of it durable: one hop to a thread. Raises as both do."""
+        """Write the last view of an append and make all of it durable: one hop to a thread. Raises as both do.
+
+        The name is left out where the upload is whole: what follows is publishing.
+        """
         self.write(view, at)
-        self.sync()
+        self.sync(name=self.at < self._upload.length)
 
     def sync(self, *, name: bool = True) -> None:
         """Make everything written durable; more may be written meanwhile. Raises as `Writer.sync`, and for good."""

@@ -47,11 +47,13 @@ class Reserve:
         return self._reached
 
     def near(self, written: int) -> bool:
-        """Return the same from a look that may be a moment or a few bytes old; `written` bytes came since the last."""
+        """Return the same; that there is room, from a look that may be a moment or a few bytes old.
+
+        Args:
+            written: bytes that came since the caller asked last.
+        """
         self._spent += written
-        if self._spent >= LOOK_BYTES or time.monotonic() >= self._look_at:
-            return self.reached()
-        return self._reached
+        return (self._reached or self._spent >= LOOK_BYTES or time.monotonic() >= self._look_at) and self.reached()
 
 
 class DiskSpool:
