@@ -9,11 +9,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from tusplyr.core.errors import TusplyrError
 
 log = logging.getLogger(__name__)
+
+GATHER = 0.05  # seconds that what nobody waits for waits for company
+MANY = 64  # jobs that wait no longer
 
 Result = TypeVar("Result")
 
@@ -27,6 +31,7 @@ class Offload:
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tusplyr-disk")
+        self._later: list[partial[None]] = []
 
     def start(self, function: Callable[..., Result], *args: object) -> asyncio.Future[Result]:
         """Begin a blocking function in a worker thread; who began it joins it, too."""
@@ -37,19 +42,33 @@ class Offload:
         return await joined(self.start(function, *args))
 
     def later(self, function: Callable[..., None], *args: object) -> None:
-        """Run a blocking function that nobody waits for and that may fail: a sweep makes up for it."""
-        self._executor.submit(_logged, function, *args)
+        """Run a blocking function that nobody waits for and that may fail: a sweep makes up for it.
+
+        What comes within `GATHER` seconds shares a hop to a thread.
+        """
+        if not self._later:
+            asyncio.get_running_loop().call_later(GATHER, self._flush)
+        self._later.append(partial(function, *args))
+        if len(self._later) >= MANY:
+            self._flush()
 
     def close(self) -> None:
         """End the threads, after everything that was handed to them."""
+        self._flush()
         self._executor.shutdown()
 
+    def _flush(self) -> None:
+        if self._later:
+            jobs, self._later = self._later, []
+            self._executor.submit(_logged, jobs)
 
-def _logged(function: Callable[..., None], *args: object) -> None:
-    try:
-        function(*args)
-    except TusplyrError as error:
-        log.warning("%s%s failed and is left to the sweep: %s", function.__name__, args, error)
+
+def _logged(jobs: list[partial[None]]) -> None:
+    for job in jobs:
+        try:
+            job()
+        except TusplyrError as error:
+            log.warning("%s%s failed and is left to the sweep: %s", job.func.__name__, job.args, error)
 
 
 async def joined(awaitable: Awaitable[Result]) -> Result:

@@ -129,11 +129,8 @@ class SqlLedger:
     def _remember(self, content: Content | None, changes: Changes) -> tuple[Step, ...]:
         if content is None:
             return ()
-        # The second step is the judge: whoever brought the row, it touches it only if it is this content.
         row = {"key": content.key, "sha256": content.sha256, "length": content.length}
-        row["stored_at"] = changes["updated_at"]
-        same = {"was_key": content.key, "was_sha256": content.sha256}
-        return Step(self._sql.remember, row), Step(self._sql.confirm, same, _conflict)
+        return (Step(self._sql.remember, row | {"stored_at": changes["updated_at"]}, _conflict),)
 
     async def _read(self, sql: str, values: Mapping[str, Any]) -> list[Any]:
         try:

@@ -5,14 +5,20 @@ transactions. Invariant: each change of an upload names the id, the epoch and th
 replaces (``was_…``), so a row that somebody else changed is not touched.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Select, bindparam, delete, exists, insert, literal_column, select, text, update
+from sqlalchemy import Select, Table, bindparam, delete, insert, literal_column, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql import ClauseElement
 
 from tusplyr.ledger.tables import DUE, ENDED, contents, uploads
+
+
+# Both say ON CONFLICT in the same words, which SQLAlchemy knows only as words of each.
+INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Statements(Struct, frozen=True, kw_only=True):
@@ -27,8 +33,7 @@ class Statements(Struct, frozen=True, kw_only=True):
         postpone: record a failed attempt.
         due: uploads to publish, due before ``now``, at most ``limit``.
         purge: delete ``limit`` rows that ended and were last changed before ``before``.
-        remember: add a row of `contents` unless its key is there.
-        confirm: touches the row of `contents` with this key and this ``sha256``, and no other.
+        remember: add a row of `contents`, or touch the one that is there if it is this content, and no other.
         content: what is published under ``key``.
     """
 
@@ -41,7 +46,6 @@ class Statements(Struct, frozen=True, kw_only=True):
     due: str
     purge: str
     remember: str
-    confirm: str
     content: str
 
 
@@ -62,12 +66,7 @@ def compile_for(dialect: Dialect) -> Statements:
         postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "updated_at"))),
         due=sql(_due()),
         purge=sql(_purge()),
-        remember=sql(_remember()),
-        confirm=sql(
-            update(contents)
-            .where(contents.c.key == bindparam("was_key"), contents.c.sha256 == bindparam("was_sha256"))
-            .values(stored_at=contents.c.stored_at)
-        ),
+        remember=sql(_remember(INSERT[dialect.name])),
         content=sql(
             select(contents.c.key, contents.c.sha256, contents.c.length).where(contents.c.key == bindparam("key"))
         ),
@@ -94,7 +93,7 @@ def _first(query: Select[Any]) -> Select[Any]:
     return query.limit(bindparam("limit")).offset(literal_column("0"))
 
 
-def _remember() -> ClauseElement:
-    new = select(*(bindparam(name, type_=contents.c[name].type) for name in contents.c.keys()))  # noqa: SIM118 - not a dict: iterating gives columns
-    known = exists().where(contents.c.key == bindparam("key"))
-    return insert(contents).from_select(list(contents.c.keys()), new.where(~known))
+def _remember(insert_into: Callable[[Table], Any]) -> ClauseElement:
+    new = insert_into(contents).values({name: bindparam(name) for name in contents.c.keys()})  # noqa: SIM118 - not a dict: iterating gives columns
+    same = contents.c.sha256 == new.excluded.sha256
+    return new.on_conflict_do_update(index_elements=["key"], set_={"stored_at": contents.c.stored_at}, where=same)  # type: ignore[no-any-return]  # both dialects' own inserts have it
