@@ -9,10 +9,12 @@ import time
 import pytest
 
 from engine.rig import CUT, HANG, ScriptedBody, until
-from tusplyr.core.errors import Cut, Interrupted, NoSpace, SpoolDown, TooLarge
+from tusplyr.core.errors import Cut, Interrupted, LedgerDown, NoSpace, SpoolDown, TooLarge
 from tusplyr.core.model import Status
 from tusplyr.engine.intake import Pace
+from tusplyr.engine.sink import Sink
 from tusplyr.engine.writing import HANDS, LONG
+from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.spool.memory import MemorySpool, MemoryWriter
 
 DATA = random.Random(11).randbytes(6 * LONG)
@@ -204,6 +206,38 @@ def test_what_was_still_being_written_at_a_checkpoint_has_its_own_within_the_lap
         assert (await rig.engine.query(upload.id, interrupts=True)).upload.offset == 3 * LONG
         with pytest.raises(Interrupted):
             await append
+
+    run(main())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_last_piece_is_given_back_when_the_checkpoint_before_it_fails(make, run, whole):
+    async def main():
+        class Down(MemoryLedger):
+            async def checkpoint(self, *_rest):
+                raise LedgerDown("away")
+
+        rig = make(ledger=Down(), pace=Pace(span=1))
+        upload = await rig.create(10 + LONG if whole else len(DATA))
+        body = ScriptedBody(DATA[:10], PIECES[1], known=True)
+        with pytest.raises(LedgerDown):
+            await rig.append(upload.id, 0, body)
+        assert body.lent == []
+        assert rig.idle()
+
+    run(main())
+
+
+def test_a_sink_that_was_closed_opens_nothing_again(make, run):
+    async def main():
+        rig = make()
+        upload = await rig.create(10)
+        sink = Sink(rig.spool, rig.provider, upload)
+        sink.write(memoryview(bytearray(b"abc")), 0)
+        sink.close()
+        with pytest.raises(SpoolDown):
+            sink.write(memoryview(bytearray(b"def")), 3)
+        assert rig.staged(upload.id) == b"abc"
 
     run(main())
 

@@ -68,6 +68,25 @@ def test_stop_hands_out_the_rest_of_a_message_that_did_not_fit():
     asyncio.run(main())
 
 
+def test_stop_hands_out_a_rest_that_is_longer_than_the_buffer_that_was_just_given():
+    async def main():
+        pool, data, got = Pool(1), os.urandom(3 * MIB), bytearray()
+        buffer = pool.claim()
+        body = PlainBody(feed(piece(data)), pool, length=9 * MIB, idle=5)
+        first = await body.next()
+        await asyncio.sleep(0.02)  # a batch is gathered, and the rest of the message waits for the pool
+        pool.give(buffer)
+        body.stop(Interrupted())  # before anything was put into the buffer
+        got += first
+        body.release(first)
+        with pytest.raises(Interrupted):
+            await collect(body, got)
+        assert got == data
+        assert pool.free == 1
+
+    asyncio.run(main())
+
+
 def test_closed_body_waits_for_the_pool_no_longer():
     async def main():
         pool = Pool(1)

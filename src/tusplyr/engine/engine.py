@@ -31,7 +31,7 @@ from tusplyr.ports import Body, Claims, Ledger, Spool, Store
 
 log = logging.getLogger(__name__)
 
-LONG = 1024 * 1024  # bytes left to receive
+TOLD = 1024 * 1024  # bytes left to receive that are worth a line in the log
 IDS = 64  # ids drawn at once
 FRESH = 2.0  # seconds for which a row that this process wrote is believed, although a command may have changed it
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
@@ -206,7 +206,7 @@ class Engine:
 
     async def _receive(self, upload: Upload, body: Body) -> Upload:
         # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
-        level = logging.INFO if upload.length - upload.offset > LONG else logging.DEBUG
+        level = logging.INFO if upload.length - upload.offset > TOLD else logging.DEBUG
         log.log(level, "upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
         sink = Sink(self._spool, self._provider, upload)
         self._tally.appending += 1

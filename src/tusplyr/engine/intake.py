@@ -101,19 +101,20 @@ class _Reception:
     async def _take(self, view: memoryview, *, last: bool) -> None:
         """Write a view, and with a short one that ends the upload do all that follows in the same hop to a thread."""
         end = self._writing.end + view.nbytes
-        whole = last and end == self._upload.length and view.nbytes < LONG
-        if end <= self._upload.length and not whole:
-            if last:
-                await self._trail.caught_up()
-            await self._writing.begin(view, last=last)
-            return
+        begun = False
         try:
             decide.admit(end, self._upload.length)
-            await self._writing.rest()
-            await self._trail.caught_up()
-            self._placement = await self._offload.run(self._finish, view)
+            if last:
+                await self._trail.caught_up()
+            if last and end == self._upload.length and view.nbytes < LONG:
+                await self._writing.rest()
+                self._placement = await self._offload.run(self._finish, view)
+            else:
+                begun = True
+                await self._writing.begin(view, last=last and end < self._upload.length)
         finally:
-            self._body.release(view)
+            if not begun:
+                self._body.release(view)
 
     async def _keep_pace(self) -> None:
         """Begin a checkpoint when it is due."""
@@ -121,7 +122,7 @@ class _Reception:
         if self._sink.at - self._trail.offset >= self._pace.span or self._clock() >= self._due:
             await self._trail.checkpoint()
             # What is still being written was not part of it.
-            self._due = None if self._sink.at == self._writing.end else self._clock() + self._pace.lapse
+            self._due = None if self._trail.offset == self._writing.end else self._clock() + self._pace.lapse
 
     async def _settle(self, *, ended: bool) -> Upload:
         """Make the last checkpoint of a body; of a whole upload, the one that says so, after it was published."""

@@ -29,6 +29,10 @@ class Mark(Struct, frozen=True):
     digest: bytes | None
 
 
+class Behind(SpoolDown):
+    """A view was not counted, since one before it could not be written; that one's error is what counts."""
+
+
 class Sink:
     """Takes the bytes of one append behind the acknowledged offset of an upload."""
 
@@ -39,8 +43,8 @@ class Sink:
         self._writer: Writer | None = None
         self._digest: RunningDigest | None = None
         self._failed: NoSpace | SpoolDown | None = None
-        self._broken: BaseException | None = None  # what the first view met that could not be written
-        self._broken_at = upload.length + 1  # where that view begins; a gap, behind which nothing counts
+        self._broken_at = upload.length + 1  # where a view begins that could not be written: a gap
+        self._closed = False
         self._opening = threading.Lock()
         self._turn = threading.Condition()
         self.mark = Mark(upload.offset, upload.digest)
@@ -59,6 +63,8 @@ class Sink:
     def open(self) -> None:
         """Cut off the unacknowledged tail and bring the digest to the offset. Idempotent; raises as `Spool.open`."""
         with self._opening:
+            if self._closed:
+                raise SpoolDown(f"the spool file of upload {self._upload.id} is closed already")
             if self._writer is None:
                 self._writer = self._spool.open(self._upload.id, self.at)
             if self._digest is None:
@@ -67,8 +73,8 @@ class Sink:
     def write(self, view: memoryview, at: int) -> None:
         """Write a view at its offset and hash it once all before it are; it counts as a whole or not at all.
 
-        A second thread may write the next view meanwhile. Once one has failed, those behind it fail too, with the
-        same error. Raises as `Spool.open` and `Writer.write`.
+        Other threads may write the next views meanwhile. Once one has failed, those after it are `Behind`. Raises as
+        `Spool.open` and `Writer.write`, too.
         """
         try:
             self.open()
@@ -77,17 +83,14 @@ class Sink:
             self._await_turn(at)
             self._digest.update(view)
             self._pass_turn(Mark(at + view.nbytes, self._digest.save()))
-        except BaseException as error:
-            self._break(error, at)
+        except BaseException:
+            self._break(at)
             raise
 
     def write_last(self, view: memoryview, at: int) -> None:
-        """Write the last view of an append and make all of it durable: one hop to a thread. Raises as both do.
-
-        The name is left out where the upload is whole: what follows is publishing.
-        """
+        """Write the last view of an append and make all of it durable: one hop to a thread. Raises as both do."""
         self.write(view, at)
-        self.sync(name=self.at < self._upload.length)
+        self.sync()
 
     def sync(self, *, name: bool = True) -> None:
         """Make everything written durable; more may be written meanwhile. Raises as `Writer.sync`, and for good."""
@@ -119,7 +122,8 @@ class Sink:
         return self._digest.hexdigest()
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
+        """Let go of the file, for good. Idempotent."""
+        self._closed = True
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -127,18 +131,17 @@ class Sink:
     def _await_turn(self, at: int) -> None:
         with self._turn:
             self._turn.wait_for(lambda: self.at == at or self._broken_at < at)
-            if self._broken is not None and self._broken_at < at:
-                raise self._broken
+            if self._broken_at < at:
+                raise Behind(f"the bytes of upload {self._upload.id} before {at} could not be written")
 
     def _pass_turn(self, mark: Mark) -> None:
         with self._turn:
             self.mark = mark
             self._turn.notify_all()
 
-    def _break(self, error: BaseException, at: int) -> None:
+    def _break(self, at: int) -> None:
         with self._turn:
-            if at < self._broken_at:
-                self._broken, self._broken_at = error, at
+            self._broken_at = min(self._broken_at, at)
             self._turn.notify_all()
 
     def _restore(self) -> RunningDigest:

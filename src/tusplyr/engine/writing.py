@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 
 from tusplyr.engine.offload import Offload, joined
-from tusplyr.engine.sink import Sink
+from tusplyr.engine.sink import Behind, Sink
 from tusplyr.ports import Body
 
 HANDS = 3  # pieces at once: while one is hashed others are written
@@ -31,12 +31,16 @@ class Writing:
         self._busy: deque[asyncio.Future[None]] = deque()
 
     async def begin(self, view: memoryview, *, last: bool) -> None:
-        """Begin to write a piece and return when the next may come. Raises what this or an earlier one met.
+        """Take over a piece, begin to write it, and return when the next may come. Raises what a piece met.
 
         The `last` one is synced, too; nobody else may be at that.
         """
         alone = last or view.nbytes < LONG
-        job = self._offload.start(self._sink.write_last if last else self._sink.write, view, self.end)
+        try:
+            job = self._offload.start(self._sink.write_last if last else self._sink.write, view, self.end)
+        except BaseException:
+            self._body.release(view)
+            raise
         job.add_done_callback(lambda _: self._body.release(view))
         self.end += view.nbytes
         self._busy.append(job)
@@ -47,10 +51,10 @@ class Writing:
         await self._down_to(0)
 
     async def over(self) -> BaseException | None:
-        """Wait until nothing is being written; return what the first piece that failed met."""
+        """Wait until nothing is being written; return what a piece met that has not been told yet."""
         errors = await asyncio.gather(*self._busy, return_exceptions=True)
         self._busy.clear()
-        return next((error for error in errors if error), None)
+        return next((error for error in errors if error and not isinstance(error, Behind)), None)
 
     async def _down_to(self, count: int) -> None:
         while len(self._busy) > count:

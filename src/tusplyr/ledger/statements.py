@@ -16,7 +16,6 @@ from sqlalchemy.sql import ClauseElement
 
 from tusplyr.ledger.tables import DUE, ENDED, contents, uploads
 
-
 # Both say ON CONFLICT in the same words, which SQLAlchemy knows only as words of each.
 INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 

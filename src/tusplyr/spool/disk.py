@@ -77,10 +77,11 @@ class DiskSpool:
     def open(self, upload_id: str, offset: int) -> "DiskWriter":
         """See `ports.Spool.open`."""
         with _translated(upload_id):
+            full = self._reserve.near(0)
             descriptor = self._make(upload_id) if offset == 0 else None
             if descriptor is None:
                 descriptor = self._reopen(upload_id, offset)
-            return DiskWriter(descriptor, self._path(upload_id), self._root, self._reserve, named=offset > 0)
+            return DiskWriter(descriptor, self._path(upload_id), self._root, self._reserve, full=full, named=offset > 0)
 
     def keep(self, upload_id: str) -> None:
         """See `ports.Spool.keep`."""
@@ -164,7 +165,7 @@ class DiskWriter:
     offer that, goes through the cache. The kernel keeps the two in step.
     """
 
-    def __init__(self, descriptor: int, path: str, root: Path, reserve: Reserve, *, named: bool) -> None:
+    def __init__(self, descriptor: int, path: str, root: Path, reserve: Reserve, *, full: bool, named: bool) -> None:
         self._descriptor = descriptor
         self._path = path
         self._name = path.rpartition("/")[2]
@@ -173,7 +174,7 @@ class DiskWriter:
         self._opening = threading.Lock()
         self._root = root
         self._reserve = reserve
-        self._full = reserve.near(0)
+        self._full = full
         self._named = named
         self._unsynced = 0  # bytes; two threads may count at once, and the reserve does not hang on a few
 
@@ -214,9 +215,12 @@ class DiskWriter:
 
     def close(self) -> None:
         """See `ports.Writer.close`."""
-        for descriptor in {self._descriptor, self._uncached} - {-1}:
-            os.close(descriptor)
-        self._descriptor = self._uncached = -1
+        both, self._descriptor, self._uncached = (self._descriptor, self._uncached), -1, -1
+        with _translated(self._name):
+            try:
+                _close(both[0])
+            finally:
+                _close(both[1])
 
     def _open_uncached(self) -> bool:
         """Open the file once more, past the cache; false where that cannot be."""
@@ -228,6 +232,11 @@ class DiskWriter:
                 except OSError:  # a file system in memory; or the file was discarded meanwhile, which the row will tell
                     self._cached_only = True
             return not self._cached_only
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 def address_of(view: memoryview) -> int:

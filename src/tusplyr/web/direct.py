@@ -2,9 +2,10 @@
 
 Owns the connection for the length of one body, as an `asyncio.BufferedProtocol`. Must not know the HTTP
 server: it sees a `Line`. Invariants: it never takes a byte behind the body; a buffer is claimed only in
-the step that filled it, so none is held between two reads; an upload holds at most `SHARE` of them, and
-small reads are copied to a batch of its own. Needs a loop that calls `get_buffer` and `buffer_updated`
-in one step: the selector loops and uvloop do, Windows' proactor does not.
+the step that put bytes into it, is filled in place, and goes out when it is full or the tray's time for
+gathering is over; an upload holds at most `SHARE` of them, and a few small reads are copied to a batch of
+its own. Needs a loop that calls `get_buffer` and `buffer_updated` in one step: the selector loops and
+uvloop do, Windows' proactor does not.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from tusplyr.core.errors import Cut, Silent, Stopped
 from tusplyr.web.pool import SCRATCH, SMALL, Buffer, Pool
 from tusplyr.web.tray import LARGE, Tray
 
-SHARE = 4  # buffers of the pool for one body: one being written, one ready, one to spare
+SHARE = 4  # buffers of the pool for one body: three being written and hashed, one being filled
 
 
 class Line(Protocol):
@@ -132,7 +133,7 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
             tray.add(tray.place(offered)[:nbytes])
         if not self.left:
             self._complete()
-        elif nbytes >= SCRATCH and self._pool.scarce:
+        elif not tray.pooled and nbytes >= SCRATCH and self._pool.scarce:
             self._queue()
         elif self._sated:
             self._pause()

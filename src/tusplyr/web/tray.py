@@ -73,7 +73,9 @@ class Tray:
         return memoryview(lies)[self._start + self.fill :]
 
     def add(self, data: memoryview | bytearray) -> None:
-        """Copy a few bytes to the batch, of which there is `room` for no more."""
+        """Copy a few bytes to the batch, or to the next one if there is no `room` for all of them."""
+        if self._buffer is not None and len(data) > self.room:
+            self._ready.append(self._seal())
         if self._buffer is None:
             self._small += data
         else:
@@ -96,7 +98,7 @@ class Tray:
         self.fill += count
         if self._buffer is not None and not self.room:
             self._ready.append(self._seal())
-        if self._ready or self.fill >= self._enough:
+        if self._ready or (self._buffer is None and self.fill >= self._enough):
             self._bell.set()
 
     def rush(self) -> None:
