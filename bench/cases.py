@@ -66,14 +66,14 @@ class Case:
         measure: does it once.
         share: rounds of this case for each round that was asked for.
         fresh: needs a new process each time.
-        limits: the bare loops take part.
+        limits: which limits take part (`Server.limit`).
     """
 
     name: str
     measure: Measure
     share: float = 1.0
     fresh: bool = False
-    limits: bool = False
+    limits: str = ""
 
 
 def _check_digest(running: Running, body: Payload, sent: Sent) -> None:
@@ -251,10 +251,10 @@ def _try_takeover(running: Running, path: str, body: Payload, limit: float) -> t
 
 
 CASES = (
-    Case("throughput-one", one_patch, limits=True),
-    Case("throughput-8mib", many_patches, limits=True),
-    Case("small-1", small_uploads(1)),
-    Case("small-32", small_uploads(32)),
+    Case("throughput-one", one_patch, limits="body"),
+    Case("throughput-8mib", many_patches, limits="body"),
+    Case("small-1", small_uploads(1), limits="small"),
+    Case("small-32", small_uploads(32), limits="small"),
     Case("memory-1k", memory_one(KIB, "1 KiB"), share=0, fresh=True),
     Case("memory-64k", memory_one(64 * KIB, "64 KiB"), share=0, fresh=True),
     Case("memory-8m", memory_one(8 * MIB, "8 MiB"), share=0, fresh=True),

@@ -137,7 +137,7 @@ def measure_all(
     bench = _Bench(results, sizes, work)
     try:
         for case in cases:
-            taking_part = [server for server in servers if case.limits or not server.limit]
+            taking_part = [server for server in servers if server.limit in {"", case.limits}]
             if case.fresh:
                 bench.stop_all()
             repeats = max(1, round(rounds * case.share))

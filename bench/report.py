@@ -53,6 +53,10 @@ def _ratio(figure: str, other: str) -> Callable[[Results], float | None]:
     return lambda results: results.ratio(figure, _OURS, other)
 
 
+def _bound(figure: str, limit: str, other: str) -> Callable[[Results], float | None]:
+    return lambda results: results.ratio(figure, limit, other)
+
+
 def _worst(*figures: str) -> Callable[[Results], float | None]:
     def value(results: Results) -> float | None:
         medians = [results.median(figure, _OURS) for figure in figures]
@@ -86,6 +90,11 @@ TARGETS = (
     Target("small uploads, 32 connections / tuspyserver", _ratio("small, 32 conn /s", "tuspyserver"), True, 4.0),
     Target("small uploads, 1 connection / tusd", _ratio("small, 1 conn /s", "tusd"), True, None, 1.0),
     Target("small uploads, 32 connections / tusd", _ratio("small, 32 conn /s", "tusd"), True, None, 1.0),
+    *(
+        Target(f"{what} / tuspyserver, {where}", _bound(f"small, {count} conn /s", limit, "tuspyserver"), True)
+        for count, where in ((1, "1 connection"), (32, "32 connections"))
+        for limit, what in (("null", "stack that does nothing"), ("null-sync", "the same with three syncs"))
+    ),
     Target("RSS idle, MiB", _worst("RSS idle MiB"), False, 80.0),
     Target("RSS above idle, one upload, any write size, MiB", _worst(*_ONE), False, 16.0),
     Target("RSS above idle, 100 active, MiB", _worst("RSS 100 active MiB"), False, 64.0),

@@ -41,7 +41,7 @@ class Server:
         path: where uploads are created.
         version: a command that prints it, or the text itself.
         ours: replies are checked for the digest.
-        limit: not a server but a bound; it takes part in throughput only.
+        limit: not a server but a bound; the kind of cases that it takes part in.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Server:
     path: str = "/files"
     version: str | tuple[str, ...] = ""
     ours: bool = False
-    limit: bool = False
+    limit: str = ""
 
     def found(self) -> bool:
         """What it needs is on this machine."""
@@ -89,13 +89,13 @@ def _tusplyr(name: str, *, direct: bool) -> Server:
     )
 
 
-def _bare(name: str, *flags: str, version: str) -> Server:
+def _limit(name: str, kind: str, *words: str, version: str) -> Server:
     return Server(
         name=name,
         needs=Path(sys.executable),
-        command=lambda port, data: [sys.executable, "-m", "bench.bare", str(port), str(data), *flags],
+        command=lambda port, data: [sys.executable, "-m", words[0], str(port), str(data), *words[1:]],
         version=version,
-        limit=True,
+        limit=kind,
     )
 
 
@@ -144,8 +144,10 @@ def catalogue() -> list[Server]:
             command=_rustus,
             version=("rustus", "--version"),
         ),
-        _bare("bare", version="receives, writes, hashes; no sync"),
-        _bare("bare-sync", "--sync", version="the same with a sync every 16 MiB and at the end"),
+        _limit("bare", "body", "bench.bare", version="receives, writes, hashes; no sync"),
+        _limit("bare-sync", "body", "bench.bare", "--sync", version="the same, a sync every 16 MiB and at the end"),
+        _limit("null", "small", "bench.null", version="Litestar on uvicorn that does nothing"),
+        _limit("null-sync", "small", "bench.null", "--sync", version="the same, with three syncs an upload"),
     ]
 
 

@@ -114,7 +114,7 @@ class Rig:
     retain: float = 3600.0
 
     def __post_init__(self) -> None:
-        self.offload = Offload(4)
+        self.offload = Offload(4, gather=0)
         self.claims = LocalClaims(self.patience)
         self.tally = Tally()
         self.publisher = Publisher(

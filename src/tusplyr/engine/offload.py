@@ -16,8 +16,7 @@ from tusplyr.core.errors import TusplyrError
 
 log = logging.getLogger(__name__)
 
-GATHER = 0.05  # seconds that what nobody waits for waits for company
-MANY = 64  # jobs that wait no longer
+MANY = 64  # jobs that nobody waits for, and that wait for company no longer
 
 Result = TypeVar("Result")
 
@@ -27,9 +26,11 @@ class Offload:
 
     Args:
         threads: how many; also how many blocking calls can be under way at once.
+        gather: seconds that what nobody waits for waits for company.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, gather: float = 0.05) -> None:
+        self._gather = gather
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tusplyr-disk")
         self._later: list[partial[None]] = []
 
@@ -44,10 +45,10 @@ class Offload:
     def later(self, function: Callable[..., None], *args: object) -> None:
         """Run a blocking function that nobody waits for and that may fail: a sweep makes up for it.
 
-        What comes within `GATHER` seconds shares a hop to a thread.
+        What comes within `gather` seconds shares a hop to a thread.
         """
         if not self._later:
-            asyncio.get_running_loop().call_later(GATHER, self._flush)
+            asyncio.get_running_loop().call_later(self._gather, self._flush)
         self._later.append(partial(function, *args))
         if len(self._later) >= MANY:
             self._flush()
