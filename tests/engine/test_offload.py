@@ -31,7 +31,7 @@ def test_jobs_that_come_together_share_a_hop_and_keep_their_order(run, done):
         assert len({thread for _, thread in done}) == 1
         offload.later(note(done), 5)
         await until(lambda: len(done) == 6)
-        offload.close()
+        await asyncio.to_thread(offload.close)
 
     run(main())
 
@@ -42,7 +42,7 @@ def test_many_jobs_wait_no_longer(run, done):
         for job in range(MANY):
             offload.later(note(done), job)
         await until(lambda: len(done) == MANY)
-        offload.close()
+        await asyncio.to_thread(offload.close)
 
     run(main())
 
@@ -66,7 +66,7 @@ def test_a_job_that_fails_is_logged_and_the_next_is_done(run, done, caplog):
         offload.later(failing, 1)
         offload.later(note(done), 2)
         await until(lambda: bool(done))
-        offload.close()
+        await asyncio.to_thread(offload.close)
 
     with caplog.at_level(logging.WARNING):
         run(main())
