@@ -308,6 +308,34 @@ def test_verify_names_every_object_and_is_content_with_a_whole_store(running):
     assert done.stdout == f"{KEY}: ok\n1 objects checked, 0 wrong\n"
 
 
+def test_verify_of_a_data_directory_that_was_never_served_finds_nothing(tmp_path):
+    assert run(tmp_path, "migrate").returncode == 0
+    done = run(tmp_path, "verify")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 objects checked, 0 wrong\n", "")
+
+
+def test_verify_names_a_file_that_lies_about_in_the_store(running):
+    (running / "data/store/stray").write_bytes(b"nobody knows me")
+    try:
+        done = run(running, "verify")
+    finally:
+        (running / "data/store/stray").unlink()
+    assert (done.returncode, done.stderr) == (1, "2 objects checked, 1 wrong\n")
+    assert re.search(r"^stray: (?!ok).+$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("limit", ["0", "99999999999999999999"])
+def test_a_limit_that_no_list_has_is_a_wrong_command_line(ledger, limit):
+    done = run(ledger, "uploads", "list", "--limit", limit)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_serve_says_of_a_host_that_it_is_not_known(tmp_path):
+    done = run(tmp_path, "serve", "--host", "no.such.host.invalid", "--port", "0", "--allow-anonymous")
+    assert_one_line_error(done, 1, "no.such.host.invalid", "not known")
+
+
 def test_verify_on_a_terminal_shows_a_bar(running):
     code, seen = run_on_terminal(running, "verify")
     assert code == 0

@@ -26,7 +26,7 @@ from tusplyr import logs
 from tusplyr.core.commands import Head
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import best_provider, hash_file_chunked
-from tusplyr.core.errors import LedgerDown, NotFound, ShuttingDown, StoreDown, TusplyrError
+from tusplyr.core.errors import LedgerDown, NoSpace, NotFound, ShuttingDown, StoreDown, TusplyrError
 from tusplyr.core.headers import parse_headers
 from tusplyr.core.model import Content
 from tusplyr.durable import free_bytes, make_directory
@@ -213,14 +213,18 @@ def _admit(site: uploads.Site) -> ops.Admit:
 def _checks(settings: Settings, wired: Wired) -> dict[str, ops.Check]:
     async def ledger() -> str | None:
         try:
-            await wired.ledger.get("ready")
-        except LedgerDown as error:
+            await wired.ledger.check()
+        except (LedgerDown, NoSpace) as error:
             log.warning("the ledger does not answer: %s", error)
             return "the ledger does not answer"
         return None
 
     async def space() -> str | None:
-        free = await asyncio.to_thread(free_bytes, settings.spool)
+        try:
+            free = await asyncio.to_thread(_look, settings.spool)
+        except OSError as error:
+            log.warning("the spool cannot be used: %s", error)
+            return "the spool cannot be used"
         return None if free >= settings.reserve else f"only {free} bytes are free; new uploads are refused"
 
     return {"ledger": ledger, "space": space}
@@ -254,6 +258,12 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
             tally=tally,
         )
         yield Wired(Engine(parts), publisher, sweeper, ledger, tally)
+
+
+def _look(spool: Path) -> int:
+    """Return the bytes that are free. Raises OSError where there is no directory that can be read."""
+    os.scandir(spool).close()
+    return free_bytes(spool)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -323,5 +333,5 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return server.listen(settings.host, settings.port)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
+        why = error.strerror or str(error)
         raise StartFailed(f"Cannot listen on {settings.host}:{settings.port}: {why}.") from error

@@ -48,4 +48,5 @@ def configure(settings: Settings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     logging.basicConfig(level=LEVELS[settings.log_level], handlers=[handler], force=True)
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # it tells every statement
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, LEVELS[settings.log_level]))

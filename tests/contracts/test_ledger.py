@@ -385,6 +385,28 @@ def test_published_content_is_remembered_with_the_move(run):
     run(test)
 
 
+def test_what_failed_before_is_over_once_it_is_stored(run):
+    async def test(ledger):
+        upload = await created(ledger, status=Status.RECEIVED, sha256=SHA256)
+        waiting = await ledger.postpone(upload, 5.0, "the bucket is away")
+        row = await ledger.move(waiting, Status.STORED)
+        assert (row.error, row.attempts) == (None, 1)
+        assert await ledger.get(upload.id) == row
+
+    run(test)
+
+
+def test_what_failed_before_is_still_told_of_one_that_is_terminated(run):
+    async def test(ledger):
+        upload = await created(ledger, status=Status.RECEIVED, sha256=SHA256)
+        waiting = await ledger.postpone(upload, 5.0, "the bucket is away")
+        row = await ledger.move(waiting, Status.GONE, reason=Reason.TERMINATED)
+        assert row.error == "the bucket is away"
+        assert await ledger.get(upload.id) == row
+
+    run(test)
+
+
 def test_the_same_content_again_is_no_error_and_no_second_row(run):
     async def test(ledger):
         content = Content("files/0123456789abcdef", SHA256, 100)

@@ -110,6 +110,28 @@ def test_a_server_without_space_is_alive_but_not_ready_and_takes_no_upload(full)
         assert ask(client, "HEAD", UNKNOWN, TUS).status == 404
 
 
+def test_a_server_whose_database_another_process_locks_is_not_ready(guarded):
+    with Client(guarded.port) as client, closing(sqlite3.connect(guarded.data / "tusplyr.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ready = ask(client, "GET", "/health/ready")
+        assert (ready.status, list(json.loads(ready.body)["problems"])) == (503, ["ledger"])
+        other.rollback()
+        assert ask(client, "GET", "/health/ready").status == 200
+
+
+def test_a_server_whose_spool_is_no_directory_is_not_ready(guarded):
+    aside = guarded.data / "aside"
+    guarded.spool.rename(aside)
+    try:
+        guarded.spool.touch()
+        with Client(guarded.port) as client:
+            ready = ask(client, "GET", "/health/ready")
+            assert (ready.status, list(json.loads(ready.body)["problems"])) == (503, ["space"])
+    finally:
+        guarded.spool.unlink()
+        aside.rename(guarded.spool)
+
+
 @contextmanager
 def without_its_table(server) -> Iterator[None]:
     """Take the table of uploads from a running server, and give it back."""

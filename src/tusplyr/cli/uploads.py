@@ -28,11 +28,11 @@ def uploads(context: click.Context) -> None:
 
 @uploads.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads in this status.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many, newest first.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @with_settings("data_dir")
 def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> None:
-    """List uploads, newest first.
+    """List uploads, the newest creation first.
 
     receiving: bytes are still missing. received: all bytes are here, publishing is under way or failing (see
     "show"). stored: published under its key. gone: terminated or lost. Sizes are bytes, times are UTC.

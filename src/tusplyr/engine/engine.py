@@ -7,6 +7,7 @@ is read again once the upload is held.
 
 import hashlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Refused, Stopped, Superseded, TooLarge
+from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Refused, Stopped, StoreDown, Superseded, TooLarge
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.engine.intake import Intake
 from tusplyr.engine.offload import Offload, Result, joined
@@ -113,7 +114,8 @@ class Engine:
             try:
                 return Appended(await self._receive(upload, body))
             except Superseded:
-                decide.present(await self._ledger.get(upload_id))  # a command has ended it
+                log.info("upload %s was ended by a command while bytes of it came in", upload_id)
+                decide.present(await self._ledger.get(upload_id))
                 raise
 
     async def query(self, upload_id: str, *, interrupts: bool) -> Found:
@@ -148,6 +150,7 @@ class Engine:
         Raises:
             NotReady: it is not stored yet.
             NotFound, Gone: there is no such upload, or its object is not in the store any more.
+            StoreDown: the object is not as long as it was, or cannot be read.
         """
         upload = decide.present(await self._ledger.get(upload_id))
         if upload.status is not Status.STORED or upload.key is None:
@@ -156,6 +159,9 @@ class Engine:
         if file is None:
             log.error("upload %s is stored, but %s is not in the store", upload.id, upload.key)
             raise Gone
+        if (found := await self._offload.run(_length, file)) != upload.length:
+            await self._offload.run(file.close)
+            raise StoreDown(f"{upload.key} has {found} bytes, and {upload.length} were stored; run tusplyr verify")
         return upload, file
 
     def stop(self, why: Stopped) -> None:
@@ -250,6 +256,13 @@ class Engine:
             created_at=now,
             updated_at=now,
         )
+
+
+def _length(file: BinaryIO) -> int:
+    """Return the length of an object in bytes, and go back to its start."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return length
 
 
 def _ignore(_: Stopped) -> None:

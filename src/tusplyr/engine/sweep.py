@@ -75,7 +75,7 @@ class Sweeper:
         unfinished = await self._offload.run(self._store.sweep, now - grace)
         report = SweepReport(discarded, unfinished, await self._ledger.purge(now - self._retain))
         if any(structs.astuple(report)):
-            log.info("swept: %s", report)
+            log.info("swept: %d spool files, %d unfinished copies, %d rows", discarded, unfinished, report.purged)
         return report
 
     async def run(self, interval: float) -> None:

@@ -41,7 +41,8 @@ def moved(upload: Upload, status: Status, reason: Reason | None, now: float) -> 
         raise ValueError(f"an upload that is {upload.status} does not become {status} ({reason})")
     if upload.status is Status.RECEIVING and status is not Status.GONE:
         raise ValueError(f"an upload does not become {status} before a checkpoint has said that it is whole")
-    return {"status": status, "epoch": upload.epoch + 1, "reason": reason, "updated_at": now}
+    error = None if status is Status.STORED else upload.error  # what failed before is over
+    return {"status": status, "epoch": upload.epoch + 1, "reason": reason, "error": error, "updated_at": now}
 
 
 def postponed(upload: Upload, due_at: float, error: str, now: float) -> Changes:

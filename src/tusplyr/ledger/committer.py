@@ -82,7 +82,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def down(error: sqlite3.Error) -> TusplyrError:
     """Return ours for what SQLite says, with its own as the cause."""
-    ours = NoSpace() if _code(error) == sqlite3.SQLITE_FULL else LedgerDown("the database did not do what it was asked")
+    ours = (
+        NoSpace()
+        if _code(error) == sqlite3.SQLITE_FULL
+        else LedgerDown(f"the database did not do what it was asked: {error}")
+    )
     ours.__cause__ = error
     return ours
 

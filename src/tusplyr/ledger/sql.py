@@ -109,6 +109,15 @@ class SqlLedger:
         rows = await self._read(self._sql.content, {"key": key})
         return Content(*rows[0]) if rows else None
 
+    async def check(self) -> None:
+        """Return if rows can be read and changed; asks for the right to write, and writes nothing.
+
+        Raises:
+            LedgerDown, NoSpace: they cannot.
+        """
+        await self.get("ready")
+        await self._committer.commit(Step(self._sql.purge, {"before": 0.0, "limit": 0}))
+
     async def purge(self, before: float) -> int:
         """See `Ledger.purge`."""
         total, step = 0, Step(self._sql.purge, {"before": before, "limit": PURGE})

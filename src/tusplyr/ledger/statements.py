@@ -61,7 +61,7 @@ def compile_for(dialect: Dialect) -> Statements:
         complete=sql(
             _change(("offset",), ("offset", "digest", "sha256", "status", "epoch", "due_at", "updated_at")),
         ),
-        move=sql(_change((), ("status", "epoch", "reason", "updated_at"))),
+        move=sql(_change((), ("status", "epoch", "reason", "error", "updated_at"))),
         postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "updated_at"))),
         due=sql(_due()),
         purge=sql(_purge()),

@@ -4,6 +4,7 @@ Owns the words around the table. Must not know any setting by name. Invariant: t
 `TABLE` alone, so a test can tell when the one in ``docs`` is stale.
 """
 
+from tusplyr.settings.kinds import SWITCH
 from tusplyr.settings.table import TABLE, Setting
 
 HEAD = """\
@@ -38,5 +39,9 @@ def _section(setting: Setting) -> str:
     return (
         f"## {setting.title}\n\n{setting.doc}\n\n"
         f"Must be {must}.{unit} Default: {default}.\n\n"
-        f"`{setting.flag}` · `{setting.variable}` · `{setting.name}`\n"
+        f"`{setting.flag}` · `{setting.variable}` · `{setting.name}`{_switch(setting)}\n"
     )
+
+
+def _switch(setting: Setting) -> str:
+    return f" (the flag takes no value; the other is `--no-{setting.flag[2:]}`)" if setting.kind is SWITCH else ""

@@ -216,5 +216,5 @@ def _why(error: OSError | ValueError) -> str:
 
 
 def _unknown(name: str, what: str, names: Collection[str]) -> str:
-    close = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
+    close = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.75)
     return f"{name} {what}" + (f"; did you mean {close[0]}?" if close else ".")

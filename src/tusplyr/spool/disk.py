@@ -130,7 +130,7 @@ class DiskSpool:
         try:
             found = os.fstat(descriptor)
             if found.st_size < offset:
-                raise BytesLost(f"spool file of {upload_id} has {found.st_size} bytes; {offset} were acknowledged")
+                raise BytesLost(f"its spool file has {found.st_size} bytes; {offset} were acknowledged")
             if found.st_nlink > 1:
                 self._unshare(descriptor, upload_id, offset)
             elif found.st_size > offset:
@@ -249,7 +249,7 @@ def _translated(upload_id: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise BytesLost(f"spool file of {upload_id} is missing") from error
+        raise BytesLost(f"the spool file of {upload_id} is missing") from error
     except OSError as error:
         if error.errno in FULL:
             raise NoSpace from error

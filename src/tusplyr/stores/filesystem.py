@@ -70,8 +70,10 @@ class FilesystemStore:
     def keys(self) -> Iterator[str]:
         """See `ports.Store.keys`."""
         with _translated("the keys"):
-            for folder in sorted(self._root.iterdir()):
-                if folder.is_dir() and folder.name not in NOT_OURS:
+            for folder in sorted(self._root.iterdir()) if self._root.exists() else ():
+                if not folder.is_dir():
+                    yield folder.name  # not ours; a check of the store names it
+                elif folder.name not in NOT_OURS:
                     yield from sorted(f"{folder.name}/{file.name}" for file in folder.iterdir() if not file.is_dir())
 
     def sweep(self, older_than: float) -> int:

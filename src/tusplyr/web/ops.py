@@ -29,7 +29,7 @@ METRICS = ((b"content-type", CONTENT_TYPE_LATEST.encode()),)
 COUNTERS = {
     "uploads_created": "Uploads created.",
     "uploads_stored": "Uploads published.",
-    "uploads_terminated": "Uploads terminated by a client or an operator.",
+    "uploads_terminated": "Uploads terminated by a client.",
     "uploads_lost": "Uploads whose acknowledged bytes were found missing. Should be zero for ever.",
     "uploads_postponed": "Attempts to publish that failed and will be repeated.",
     "uploads_bytes": "Durable bytes received.",

@@ -178,7 +178,8 @@ class Uploads:
         reply = tus1.refuse(error, head.method, self._engine.limits)
         upload_id = request.path_params.get("upload_id", "-")
         if isinstance(error, Broken):
-            log.error("%s of upload %s failed: %s", head.method, upload_id, error, exc_info=error)
+            unexpected = error if type(error) is Broken else None  # the others say what happened, in one line
+            log.error("%s of upload %s failed: %s", head.method, upload_id, error, exc_info=unexpected)
         elif isinstance(error, (Cut, Stopped, Unavailable, Superseded)):
             log.info("%s of upload %s ended early (%d): %s", head.method, upload_id, reply.status, error)
         return reply
