@@ -49,8 +49,6 @@ from tusplyr.web.body import Bodies
 from tusplyr.web.edge import App
 from tusplyr.web.pool import Pool
 
-GARBAGE = (10_000, 20, 50)  # a request leaves hardly any cycles; Python's 700 would look for them at every tenth
-
 log = logging.getLogger(__name__)
 
 
@@ -179,7 +177,6 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         shown = f"[{host}]" if ":" in host else host
         log.info("listening on http://%s:%d%s, data in %s", shown, port, settings.base_path, settings.data_dir)
         gc.collect()
-        gc.set_threshold(*GARBAGE)
         gc.freeze()  # what is here now stays for good: the collector need not look at it again
         try:
             await server.serve(app, listener, lambda: wired.engine.stop(ShuttingDown()))

@@ -69,6 +69,17 @@ def test_an_upload_that_a_command_has_terminated_meanwhile_is_not_found(make, ru
     run(main())
 
 
+def test_an_empty_append_reads_the_row_since_no_change_would_tell(make, run):
+    async def main():
+        rig = make()
+        upload = await rig.create(10)
+        await rig.ledger.move(upload, Status.GONE, reason=Reason.TERMINATED)
+        with pytest.raises(NotFound):
+            await rig.append(upload.id, 0, ScriptedBody(known=True), 0)
+
+    run(main())
+
+
 def test_only_what_the_ledger_says_is_a_reason_to_refuse(make, run):
     async def main():
         rig = make()

@@ -31,7 +31,7 @@ def test_every_name_that_we_use_inside_uvicorn_and_httptools_is_there(loop):
     ("request_head", "sent", "body"),
     [
         (head("/read", None, "Transfer-Encoding: chunked"), b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
-        (head("/read", 5, "Connection: upgrade", "Upgrade: h2c"), b"", b""),
+        (head("/read", 0, "Connection: upgrade", "Upgrade: h2c"), b"", b""),
         (head("/read", 5).replace(b"HTTP/1.1", b"HTTP/1.0"), b"abcde", b"abcde"),
         (head("/read", None, method="GET"), b"", b""),
     ],
@@ -53,6 +53,87 @@ def test_other_bodies_are_left_to_the_plain_way(loop, request_head, sent, body):
             await asyncio.sleep(0.005)
 
     run(loop, main)
+
+
+@pytest.mark.parametrize("coding", ["Content-Length: 9", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("apart", [False, True], ids=["in one segment", "in two"])
+def test_an_upgrade_with_a_body_is_refused_and_its_body_is_never_taken_for_a_request(loop, coding, apart):
+    async def main():
+        app = App("direct")
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/read", None, coding, "Connection: upgrade", "Upgrade: h2c"))
+            if apart:
+                await client.flush()
+                await asyncio.sleep(0.05)
+            client.send(head("/inner", None, method="GET"))
+            assert (await client.reply())[0] == 400
+            assert await client.reader.read() == b""
+            assert app.seen == []
+            await client.close()
+            await place.empty()
+
+    run(loop, main)
+
+
+def test_a_body_that_has_to_wait_is_read_no_further_whatever_is_answered_before_it(loop):
+    async def main():
+        app, data = App("direct"), os.urandom(9 * MIB)
+        async with serving(app) as place:
+            client = await place.connect()
+            ahead = head("/refuse", 0) * 10
+            client.send(ahead + head("/hold", 0) + head("/read", len(data)), data)
+            for _ in range(10):
+                assert (await client.reply())[0] == 413
+            await asyncio.sleep(0.1)
+            (connection,) = place.server.server_state.connections
+            assert connection.cycle.more_body
+            assert len(connection.cycle.body) <= 64 * 1024 + 256 * 1024
+            app.go.set()
+            assert (await client.reply())[0] == 200
+            assert (await client.reply())[0] == 200
+            assert app.seen[-1].data == data
+            assert app.pool.free == app.pool.count
+            await client.close()
+            await place.empty()
+
+    run(loop, main)
+
+
+def test_the_body_of_a_refused_request_is_not_kept(loop):
+    async def main():
+        app = App("direct")
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/refuse", 50_000), bytes(50_000))
+            assert (await client.reply())[0] == 413
+            (connection,) = place.server.server_state.connections
+            assert connection.cycle.body == b""
+            await client.close()
+            await place.empty()
+
+    run(loop, main)
+
+
+def test_a_client_that_leaves_behind_its_requests_is_no_error(loop, caplog):
+    async def main():
+        app = App("direct")
+        async with serving(app) as place:
+            client = await place.connect()
+            client.send(head("/hold", 0) * 3)
+            await app_seen(app)
+            client.reset()
+            await asyncio.sleep(0.02)
+            app.go.set()
+            await asyncio.sleep(0.1)
+            await place.empty()
+
+    async def app_seen(app):
+        while not app.seen:  # noqa: ASYNC110 - the request is not there yet
+            await asyncio.sleep(0.005)
+
+    run(loop, main)
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def test_body_can_be_taken_once(loop):

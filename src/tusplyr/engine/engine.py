@@ -181,8 +181,10 @@ class Engine:
         known = self._recent.pop(upload_id, None)
         if known is not None and self._clock() - known.updated_at < FRESH:
             with suppress(Refused):
-                decide.append(known, read(known))
-                return known
+                command = read(known)
+                decide.append(known, command)
+                if command.body_length != 0:  # without a byte no change will tell that the row is another by now
+                    return known
         upload = decide.present(await self._ledger.get(upload_id))
         decide.append(upload, read(upload))
         return upload
@@ -219,8 +221,8 @@ class Engine:
         try:
             row = await self._intake.receive(upload, body, sink)
         except BytesLost as error:
-            log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
+            log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             self._tally.lost += 1
             raise Gone from error
         except NoSpace:

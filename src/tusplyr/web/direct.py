@@ -71,7 +71,8 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
             self._tray.finish(None)
             return
         self._live = True
-        buffer = self._pool.claim() if self._tray.fill >= LARGE and not self._pool.scarce else None
+        wanted = self._tray.fill >= LARGE and self._tray.fits and not self._pool.scarce
+        buffer = self._pool.claim() if wanted else None
         if buffer is not None:
             self._tray.adopt(buffer)
         self._resume()
@@ -112,7 +113,7 @@ class DirectBody(asyncio.BufferedProtocol):  # not asyncio.Protocol too: uvloop 
         tray, self._offered = self._tray, None
         if tray.pooled:
             return tray.place()[: self.left]
-        if tray.held < SHARE:
+        if tray.held < SHARE and tray.fits:
             self._offered = self._pool.peek()  # only a look: uvloop asks more often than it fills
         memory = memoryview(self._pool.scratch) if self._offered is None else tray.place(self._offered)
         return memory[: self.left]

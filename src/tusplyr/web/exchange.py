@@ -47,6 +47,7 @@ class Exchange:
             try:
                 await app(scope, self.receive, self.send)
             finally:
+                self._cycle.body = bytearray()  # the cycle refers to itself, and would keep it until it is collected
                 if self._body is not None:
                     await self._body.close()
 

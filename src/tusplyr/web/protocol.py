@@ -10,6 +10,7 @@ when the connection is lost.
 import asyncio
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -23,6 +24,7 @@ from tusplyr.web.exchange import App, Exchange
 from tusplyr.web.pool import MIB
 
 HEAD_LIMIT = 64 * 1024  # bytes of a request head, or of trailers; the parser itself has no limit
+WAITING_LIMIT = 64 * 1024  # bytes of the body of a request that has to wait, and the one read that passes it
 PIPELINE_LIMIT = 32  # requests that wait behind the one that is being answered; uvicorn has no limit
 LINGER_LIMIT = 8 * MIB  # bytes that are discarded before a connection is closed
 HASTY_LAPSE = 0.5  # seconds of the same when the server is stopping
@@ -32,14 +34,24 @@ NAMES: dict[type, tuple[str, ...]] = {
         *("_start_asgi_task", "_unset_keepalive_if_required", "connection_lost", "connection_made", "data_received"),
         *("eof_received", "on_body", "on_header", "on_headers_complete", "on_message_begin", "on_response_complete"),
         *("pause_writing", "resume_writing", "send_400_response", "shutdown", "timeout_keep_alive_handler"),
-        *("cycle", "flow", "loop", "parser", "pipeline", "timeout_keep_alive", "timeout_keep_alive_task", "transport"),
+        *(
+            "cycle",
+            "flow",
+            "headers",
+            "loop",
+            "parser",
+            "pipeline",
+            "timeout_keep_alive",
+            "timeout_keep_alive_task",
+            "transport",
+        ),
     ),
     RequestResponseCycle: (
         *("body", "disconnected", "keep_alive", "message_event", "more_body", "receive", "response_complete"),
         *("response_started", "scope", "send", "waiting_for_100_continue"),
     ),
     FlowControl: ("pause_reading", "resume_reading"),
-    httptools.HttpRequestParser: ("feed_data", "set_dangerous_leniencies"),
+    httptools.HttpRequestParser: ("feed_data", "set_dangerous_leniencies", "should_upgrade"),
 }
 
 
@@ -65,6 +77,26 @@ def direct_possible() -> bool:
     return sys.platform != "win32" and not missing()
 
 
+def _announces_body(field: tuple[bytes, bytes]) -> bool:
+    return field[0] == b"transfer-encoding" or (field[0] == b"content-length" and field[1].strip(b"0 \t") != b"")
+
+
+class _Flow(FlowControl):
+    """Does not read on for as long as a request that has to wait has `WAITING_LIMIT` of its body here.
+
+    uvicorn reads on whenever one ahead of it is answered or asks for its body.
+    """
+
+    def __init__(self, transport: asyncio.Transport, full: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._full = full
+
+    def resume_reading(self) -> None:
+        """Read on, or not yet."""
+        if not self._full():
+            super().resume_reading()
+
+
 class TusplyrProtocol(HttpToolsProtocol):
     """Given to uvicorn as `http=TusplyrProtocol`. One per connection; also the `Line` of direct bodies."""
 
@@ -88,11 +120,16 @@ class TusplyrProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """See asyncio; the first head is awaited from here."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self._one_waits)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio."""
+        """See asyncio; the request that is being answered is told, too, not only the one that came last."""
         self._forget_head()
+        self._mounted = None
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -132,13 +169,16 @@ class TusplyrProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """See httptools. Raises `httptools.HttpParserError` where too many requests wait already."""
+        """See httptools. Raises `httptools.HttpParserError` for a request too many or a misleading upgrade."""
         self._forget_head()
         self._unheard = 0
         self._headed = True
         self.counted = 0
         if len(self.pipeline) >= PIPELINE_LIMIT:
             raise httptools.HttpParserError("too many requests at once")
+        if self.parser.should_upgrade() and any(map(_announces_body, self.headers)):
+            # The parser takes the request for ended: its body would be read as the next request.
+            raise httptools.HttpParserError("an upgrade with a body")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -217,6 +257,11 @@ class TusplyrProtocol(HttpToolsProtocol):
     def drain_after_reply(self, left: int, *, keep: bool) -> None:
         """Discard what is left of the body once the reply is written; then keep the connection or close it."""
         self._drain_next = (left, keep and not self.ending)
+
+    def _one_waits(self) -> bool:
+        """Whether the request that came last has to wait, and enough of its body is here."""
+        cycle: Any = self.cycle
+        return cycle is not None and cycle is not self._running and len(cycle.body) > WAITING_LIMIT
 
     def _drain(self, left: int, keep: bool) -> None:
         lapse = HASTY_LAPSE if self.ending else self.linger_lapse

@@ -52,6 +52,11 @@ class Tray:
         return (self._enough if self._buffer is None else self._pool.size - self._start) - self.fill
 
     @property
+    def fits(self) -> bool:
+        """The batch can be moved to a buffer of the pool, and more put behind it."""
+        return self._start + self.fill < self._pool.size
+
+    @property
     def pooled(self) -> bool:
         """The batch lies in a buffer of the pool."""
         return self._buffer is not None
@@ -98,7 +103,7 @@ class Tray:
         self.fill += count
         if self._buffer is not None and not self.room:
             self._ready.append(self._seal())
-        if self._ready or (self._buffer is None and self.fill >= self._enough):
+        if self._ready or self._pressing:
             self._bell.set()
 
     def rush(self) -> None:
@@ -136,9 +141,14 @@ class Tray:
         self._give(self._lent.pop(id(view)))
         self._on_room()
 
+    @property
+    def _pressing(self) -> bool:
+        """Gathering more is not worth it, or would keep a buffer that others need."""
+        return self._pool.scarce if self._buffer is not None else self.fill >= self._enough
+
     def _due(self) -> float:
         """Seconds until the batch goes out as it is."""
-        if self.over or self.hurry or (self._buffer is None and self.fill >= self._enough):
+        if self.over or self.hurry or self._pressing:
             return 0
         return self._since + GATHER - asyncio.get_running_loop().time()
 
