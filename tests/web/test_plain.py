@@ -39,6 +39,15 @@ async def collect(body, got):
         await body.close()
 
 
+async def check_rest(body, first, data):
+    """What follows the first view of a body that was stopped is the rest of what had arrived, and then the reason."""
+    got = bytearray(first)
+    body.release(first)
+    with pytest.raises(Interrupted):
+        await collect(body, got)
+    assert got == data
+
+
 def test_message_longer_than_the_pool_arrives_whole():
     async def main():
         pool, data, got = Pool(1), os.urandom(5 * MIB), bytearray()
@@ -53,16 +62,12 @@ def test_message_longer_than_the_pool_arrives_whole():
 
 def test_stop_hands_out_the_rest_of_a_message_that_did_not_fit():
     async def main():
-        pool, data, got = Pool(1), os.urandom(5 * MIB), bytearray()
+        pool, data = Pool(1), os.urandom(5 * MIB)
         body = PlainBody(feed(piece(data)), pool, length=9 * MIB, idle=5)
         first = await body.next()
         await asyncio.sleep(0.02)  # the next bytes wait for the buffer that was just handed out
         body.stop(Interrupted())
-        got += first
-        body.release(first)
-        with pytest.raises(Interrupted):
-            await collect(body, got)
-        assert got == data
+        await check_rest(body, first, data)
         assert pool.free == 1
 
     asyncio.run(main())
@@ -70,18 +75,14 @@ def test_stop_hands_out_the_rest_of_a_message_that_did_not_fit():
 
 def test_stop_hands_out_a_rest_that_is_longer_than_the_buffer_that_was_just_given():
     async def main():
-        pool, data, got = Pool(1), os.urandom(3 * MIB), bytearray()
+        pool, data = Pool(1), os.urandom(3 * MIB)
         buffer = pool.claim()
         body = PlainBody(feed(piece(data)), pool, length=9 * MIB, idle=5)
         first = await body.next()
         await asyncio.sleep(0.02)  # a batch is gathered, and the rest of the message waits for the pool
         pool.give(buffer)
         body.stop(Interrupted())  # before anything was put into the buffer
-        got += first
-        body.release(first)
-        with pytest.raises(Interrupted):
-            await collect(body, got)
-        assert got == data
+        await check_rest(body, first, data)
         assert pool.free == 1
 
     asyncio.run(main())
