@@ -59,6 +59,15 @@ def test_a_migrated_database_has_exactly_the_tables_of_the_code(path):
         assert compare_metadata(context, metadata) == []
 
 
+def test_the_look_for_idle_uploads_takes_a_share_of_the_table_at_a_time(path):
+    migrate(path)
+    sql = compile_for(sqlite.dialect(paramstyle="named")).idle
+    with closing(connect(path)) as connection:
+        values = {"low": "00", "high": "01", "before": 1, "limit": 1}
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    assert [row[3] for row in plan] == ["SEARCH uploads USING PRIMARY KEY (id>? AND id<?)"]
+
+
 @pytest.mark.parametrize("name", ["due", "purge"])
 def test_the_queue_and_the_purge_look_at_no_row_that_they_do_not_need(path, name):
     migrate(path)

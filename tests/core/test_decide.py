@@ -11,6 +11,7 @@ from tusplyr.core.media import OTHER
 from tusplyr.core.model import Reason, Status, Upload
 
 UPLOAD = Upload(id="0" * 32, length=100, offset=40, media=OTHER, created_at=0.0, updated_at=0.0)
+NONE = Limits()
 DONE = replace(UPLOAD, offset=100, status=Status.STORED)
 
 
@@ -24,13 +25,48 @@ DONE = replace(UPLOAD, offset=100, status=Status.STORED)
 )
 def test_what_is_not_there_is_not_addressed(upload, error):
     with pytest.raises(error):
-        decide.present(upload)
+        decide.present(upload, NONE)
 
 
 @pytest.mark.parametrize("status", [Status.RECEIVING, Status.RECEIVED, Status.STORED])
 def test_everything_else_is_there(status):  # C-26: finished uploads still answer
     upload = replace(UPLOAD, status=status)
-    assert decide.present(upload) is upload
+    assert decide.present(upload, NONE) is upload
+
+
+DAY = Limits(expire_after=86_400.0)
+
+
+def test_an_unfinished_upload_is_there_until_its_deadline_whoever_has_swept():  # EX-09
+    assert decide.present(UPLOAD, DAY, 86_399.9) is UPLOAD
+    with pytest.raises(Gone, match="expired"):
+        decide.present(UPLOAD, DAY, 86_400.0)
+    with pytest.raises(Gone, match="expired"):
+        decide.present(replace(UPLOAD, status=Status.GONE, reason=Reason.EXPIRED), DAY, 0.0)
+
+
+def test_an_upload_does_not_expire_while_more_of_it_arrives():  # EX-10
+    assert decide.present(UPLOAD, DAY) is UPLOAD
+
+
+@pytest.mark.parametrize("status", [Status.RECEIVED, Status.STORED])
+def test_what_is_whole_does_not_expire(status):  # EX-08
+    whole = replace(UPLOAD, status=status)
+    assert decide.expires_at(whole, DAY) is None
+    assert decide.present(whole, DAY, 1e12) is whole
+
+
+def test_the_deadline_moves_with_the_last_progress():  # EX-04
+    assert decide.expires_at(UPLOAD, DAY) == 86_400.0
+    assert decide.expires_at(replace(UPLOAD, updated_at=5.0), DAY) == 86_405.0
+    assert decide.expires_at(UPLOAD, NONE) is None
+
+
+def test_a_server_that_forgets_answers_what_is_gone_like_what_never_was():  # D-18
+    forgetful = Limits(expire_after=1.0, forget=True)
+    for upload in (UPLOAD, replace(UPLOAD, status=Status.GONE, reason=Reason.LOST)):
+        with pytest.raises(NotFound):
+            decide.present(upload, forgetful, 1.0)
 
 
 @pytest.mark.parametrize(

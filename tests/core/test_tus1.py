@@ -232,12 +232,12 @@ CONTENT = (
             (("Upload-Offset", "70"), ("Upload-Length", "100"), ("Upload-Metadata", "a \xe9,b ")),
             id="MD-08",
         ),
-        pytest.param(Found(STORED), 200, (("Upload-Offset", "100"), ("Upload-Length", "100"), *CONTENT), id="C-26"),
+        pytest.param(Found(STORED), 200, (("Upload-Offset", "100"), *CONTENT, ("Upload-Length", "100")), id="C-26"),
         pytest.param(Terminated(), 204, (), id="TM-02"),
     ],
 )
 def test_an_outcome_makes_a_reply(outcome, status, headers):
-    reply = tus1.write(outcome, ADDRESS)
+    reply = tus1.write(outcome, ADDRESS, LIMITS)
     assert (reply.status, reply.headers, reply.body, reply.close) == (status, headers, "", False)
 
 
@@ -294,6 +294,39 @@ def test_discovery_says_what_is_built(limits, extra):  # C-04, C-09, C-50, CR-01
     reply = tus1.write_discovery(limits)
     offered = (("Tus-Version", "1.0.0"), ("Tus-Extension", "creation,creation-with-upload,termination"))
     assert (reply.status, reply.headers) == (204, (*offered, *extra))
+
+
+DAY = Limits(expire_after=86_400.0)
+FRESH = replace(UPLOAD, updated_at=1_403_625_600.75)
+EXPIRES = ("Upload-Expires", "Wed, 25 Jun 2014 16:00:00 GMT")
+
+
+def test_what_may_expire_is_offered_only_where_it_does():  # EX-01
+    assert "expiration" in tus1.extensions(DAY)
+    assert "expiration" not in tus1.extensions(Limits())
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        pytest.param(Created(FRESH), id="EX-03"),
+        pytest.param(Appended(FRESH), id="EX-02"),
+        pytest.param(Found(FRESH), id="EX-11"),
+    ],
+)
+def test_an_unfinished_upload_says_when_it_expires(outcome):  # EX-06: fixed English names, GMT
+    assert EXPIRES in tus1.write(outcome, ADDRESS, DAY).headers
+
+
+@pytest.mark.parametrize("outcome", [Created(STORED), Appended(STORED), Found(STORED)])
+def test_a_whole_upload_does_not(outcome):  # EX-08
+    assert "Upload-Expires" not in dict(tus1.write(outcome, ADDRESS, DAY).headers)
+
+
+@pytest.mark.parametrize("error", [OffsetMismatch(70, 5), TooLarge("x"), WrongType("x"), BadHeader("x"), Busy()])
+def test_a_refused_patch_says_it_too(error):  # EX-02: every PATCH response
+    assert EXPIRES in tus1.refuse(error, "PATCH", DAY, FRESH).headers
+    assert "Upload-Expires" not in dict(tus1.refuse(error, "PATCH", DAY).headers)
 
 
 def test_every_reply_is_labelled_and_never_cached():  # C-05, C-23

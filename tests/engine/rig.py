@@ -131,8 +131,11 @@ class Rig:
             ledger=self.ledger,
             spool=self.spool,
             store=self.store,
+            claims=self.claims,
             offload=self.offload,
+            tally=self.tally,
             retain=self.retain,
+            expire_after=self.limits.expire_after,
             clock=self.clock,
         )
         self.engine = Engine(
@@ -147,7 +150,8 @@ class Rig:
                 provider=self.provider,
                 limits=self.limits,
                 tally=self.tally,
-            )
+            ),
+            clock=self.clock,
         )
 
     async def create(self, length: int, *script: Any, known: bool = False) -> Upload:

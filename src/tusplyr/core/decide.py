@@ -11,29 +11,50 @@ from tusplyr.core.commands import Append, Create
 from tusplyr.core.errors import Gone, NotFound, OffsetMismatch, TooLarge
 from tusplyr.core.model import Reason, Status, Upload
 
+GONE = {Reason.EXPIRED: "This upload has expired", Reason.LOST: "The bytes of this upload are lost"}
+
 
 class Limits(Struct, frozen=True):
     """What an operator allows.
 
     Attributes:
         max_length: bytes of the longest upload; None for no limit.
+        expire_after: seconds without progress after which an unfinished upload expires; None for never.
+        forget: an upload that is gone is answered like one that never was.
     """
 
     max_length: int | None = None
+    expire_after: float | None = None
+    forget: bool = False
 
 
-def present(upload: Upload | None) -> Upload:
+def expires_at(upload: Upload, limits: Limits) -> float | None:
+    """Return when an upload expires unless more of it arrives (Unix seconds); None for never."""
+    if limits.expire_after is None or upload.status is not Status.RECEIVING:
+        return None
+    return upload.updated_at + limits.expire_after
+
+
+def present(upload: Upload | None, limits: Limits, now: float | None = None) -> Upload:
     """Return the upload if a client may still address it.
+
+    Args:
+        upload: the row, if there is one.
+        limits: see there.
+        now: Unix seconds; None while a body of it is being received, under which it does not expire.
 
     Raises:
         NotFound: there is none, or it was terminated.
-        Gone: its bytes were lost.
+        Gone: it has expired, whether or not the sweep has been here; or its bytes were lost.
     """
     if upload is None or upload.reason is Reason.TERMINATED:
         raise NotFound
-    if upload.status is Status.GONE:
-        raise Gone
-    return upload
+    deadline = expires_at(upload, limits)
+    overdue = now is not None and deadline is not None and now >= deadline
+    reason = Reason.EXPIRED if overdue else upload.reason
+    if reason is None:
+        return upload
+    raise NotFound if limits.forget else Gone(GONE[reason])
 
 
 def promise(length: int, limits: Limits) -> None:

@@ -54,13 +54,13 @@ class NotFound(Refused):
 
 
 class Gone(Refused):
-    """There was such an upload, and its bytes are lost."""
+    """There was such an upload; it expired, or its bytes are lost."""
 
     code = "gone"
     status = 410
 
-    def __init__(self) -> None:
-        super().__init__("The bytes of this upload are gone; create a new one.")
+    def __init__(self, why: str = "The bytes of this upload are gone") -> None:
+        super().__init__(f"{why}; create a new one.")
 
 
 class MethodNotAllowed(Refused):

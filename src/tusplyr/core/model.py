@@ -25,6 +25,7 @@ class Reason(StrEnum):
     """Why an upload is gone."""
 
     TERMINATED = "terminated"
+    EXPIRED = "expired"
     LOST = "lost"
 
 

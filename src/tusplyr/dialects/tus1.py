@@ -5,6 +5,8 @@ storage or any other protocol. Invariant: each function is pure, and nothing out
 `core.headers` names a header of tus.
 """
 
+from email.utils import formatdate
+
 from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Head, Outcome, Reply
 from tusplyr.core.decide import Limits
@@ -27,7 +29,8 @@ from tusplyr.core.model import MAX_INTEGER, Upload
 
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
-EXTENSIONS = ("creation", "creation-with-upload", "termination")
+EXPIRATION = "expiration"
+EXTENSIONS = ("creation", "creation-with-upload", EXPIRATION, "termination")
 FILE_ID = "Tusplyr-File-Id"
 HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
 
@@ -127,28 +130,39 @@ def body_length(head: Head) -> int | None:
         return MAX_INTEGER + 1
 
 
-def write(outcome: Outcome, address: str) -> Reply:
+def write(outcome: Outcome, address: str, limits: Limits) -> Reply:
     """Make a reply from an outcome; `address` is the URL of the upload."""
     match outcome:
         case Created(upload):
-            headers = (("Location", address), ("Upload-Offset", str(upload.offset)), *_content(upload))
-            return Reply(201, headers)
+            return Reply(201, (("Location", address), *_progress(upload, limits)))
         case Appended(upload):
-            return Reply(204, (("Upload-Offset", str(upload.offset)), *_content(upload)))
+            return Reply(204, _progress(upload, limits))
         case Found(upload):
-            return Reply(200, _description(upload))
+            return Reply(200, (*_progress(upload, limits), *_description(upload)))
         case _:
             return Reply(204)
 
 
 def write_discovery(limits: Limits) -> Reply:
     """Answer OPTIONS (C-50): what this server speaks and offers."""
-    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", ",".join(EXTENSIONS)), *_max_size(limits)))
+    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", ",".join(extensions(limits))), *_max_size(limits)))
 
 
-def refuse(error: TusplyrError, method: str, limits: Limits) -> Reply:
-    """Make a reply from an error. HEAD is never answered with a 5xx: clients would start again from byte 0."""
-    status, headers = error.status, _facts(error, limits)
+def extensions(limits: Limits) -> list[str]:
+    """Return what is offered under these limits."""
+    return [name for name in EXTENSIONS if name != EXPIRATION or limits.expire_after is not None]
+
+
+def refuse(error: TusplyrError, method: str, limits: Limits, upload: Upload | None = None) -> Reply:
+    """Make a reply from an error. HEAD is never answered with a 5xx: clients would start again from byte 0.
+
+    Args:
+        error: what happened.
+        method: of the request.
+        limits: what this server allows.
+        upload: the one that a PATCH was for, if it is there: every reply to one says when it expires (EX-02).
+    """
+    status, headers = error.status, (*_facts(error, limits), *_expiry(upload, limits))
     if method == "HEAD" and status >= 500:  # noqa: PLR2004 - the class of server errors
         status, headers = 423, (("Retry-After", "1"),)
     # What is ours alone (Broken) is told in fixed words; its cause is in the log.
@@ -174,8 +188,18 @@ def _facts(error: TusplyrError, limits: Limits) -> tuple[tuple[str, str], ...]:
             return (("Retry-After", str(seconds)),) if seconds else ()
 
 
+def _progress(upload: Upload, limits: Limits) -> tuple[tuple[str, str], ...]:
+    return (("Upload-Offset", str(upload.offset)), *_expiry(upload, limits), *_content(upload))
+
+
+def _expiry(upload: Upload | None, limits: Limits) -> tuple[tuple[str, str], ...]:
+    """The date as RFC 9110, section 5.6.7, wants it; a fraction of a second is dropped: never too late."""
+    at = decide.expires_at(upload, limits) if upload else None
+    return () if at is None else (("Upload-Expires", formatdate(at, usegmt=True)),)
+
+
 def _description(upload: Upload) -> tuple[tuple[str, str], ...]:
-    headers = (("Upload-Offset", str(upload.offset)), ("Upload-Length", str(upload.length)), *_content(upload))
+    headers = (("Upload-Length", str(upload.length)),)
     if upload.metadata is None:
         return headers
     return (*headers, ("Upload-Metadata", upload.metadata.decode("latin-1")))

@@ -21,7 +21,18 @@ from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Refused, Stopped, StoreDown, Superseded, TooLarge
+from tusplyr.core.errors import (
+    Broken,
+    BytesLost,
+    Gone,
+    NoSpace,
+    NotReady,
+    Refused,
+    Stopped,
+    StoreDown,
+    Superseded,
+    TooLarge,
+)
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.engine.intake import Intake
 from tusplyr.engine.offload import Offload, Result, joined
@@ -108,14 +119,14 @@ class Engine:
             Cut, Stopped, TooLarge, NoSpace, Broken: see `Intake.receive`.
         """
         if self._claims.held(upload_id):
-            read(decide.present(await self._ledger.get(upload_id)))  # refused before anybody is disturbed
+            read(await self._present(upload_id, busy=True))  # refused before anybody is disturbed
         async with self._claims.hold(upload_id, body.stop):
             upload = await self._row(upload_id, read)
             try:
                 return Appended(await self._receive(upload, body))
             except Superseded:
                 log.info("upload %s was ended by a command while bytes of it came in", upload_id)
-                decide.present(await self._ledger.get(upload_id))
+                await self._present(upload_id)
                 raise
 
     async def query(self, upload_id: str, *, interrupts: bool) -> Found:
@@ -125,11 +136,19 @@ class Engine:
             NotFound, Gone: there is nothing to continue.
             Busy: the holder did not let go in time.
         """
-        upload = decide.present(await self._ledger.get(upload_id))
-        if interrupts and upload.status is Status.RECEIVING and self._claims.held(upload_id):
+        busy = self._claims.held(upload_id)
+        upload = await self._present(upload_id, busy=busy)
+        if busy and interrupts and upload.status is Status.RECEIVING:
             async with self._claims.hold(upload_id, _ignore):
-                upload = decide.present(await self._ledger.get(upload_id))
+                upload = await self._present(upload_id)
         return Found(upload)
+
+    async def peek(self, upload_id: str) -> Upload | None:
+        """Return the durable state for the reply to a request that was refused; None where there is nothing to say."""
+        try:
+            return await self._present(upload_id, busy=True)
+        except (Refused, Broken):
+            return None
 
     async def terminate(self, upload_id: str) -> Terminated:
         """End an upload, finished or not, and free its staged bytes. What was published stays.
@@ -139,9 +158,9 @@ class Engine:
             Busy: the holder did not let go in time.
         """
         if self._claims.held(upload_id):
-            decide.present(await self._ledger.get(upload_id))
+            await self._present(upload_id, busy=True)
         async with self._claims.hold(upload_id, _ignore):
-            await self._terminate(decide.present(await self._ledger.get(upload_id)))
+            await self._terminate(await self._present(upload_id))
         return Terminated()
 
     async def content(self, upload_id: str) -> tuple[Upload, BinaryIO]:
@@ -152,7 +171,7 @@ class Engine:
             NotFound, Gone: there is no such upload, or its object is not in the store any more.
             StoreDown: the object is not as long as it was, or cannot be read.
         """
-        upload = decide.present(await self._ledger.get(upload_id))
+        upload = await self._present(upload_id)
         if upload.status is not Status.STORED or upload.key is None:
             raise NotReady
         file = await self._offload.run(self._store.open, upload.key)
@@ -172,6 +191,10 @@ class Engine:
         """Run a blocking read of what `content` returned in a worker thread."""
         return await self._offload.run(function, *args)
 
+    async def _present(self, upload_id: str, *, busy: bool = False) -> Upload:
+        """Return the row if a client may still address it; while a request is `busy` with it, it does not expire."""
+        return decide.present(await self._ledger.get(upload_id), self.limits, None if busy else self._clock())
+
     async def _row(self, upload_id: str, read: Read) -> Upload:
         """Return the row that an append goes on from, once it may: the one that this process has just written, or read.
 
@@ -181,11 +204,11 @@ class Engine:
         known = self._recent.pop(upload_id, None)
         if known is not None and self._clock() - known.updated_at < FRESH:
             with suppress(Refused):
-                command = read(known)
+                command = read(decide.present(known, self.limits, self._clock()))
                 decide.append(known, command)
                 if command.body_length != 0:  # without a byte no change will tell that the row is another by now
                     return known
-        upload = decide.present(await self._ledger.get(upload_id))
+        upload = await self._present(upload_id)
         decide.append(upload, read(upload))
         return upload
 
@@ -204,7 +227,7 @@ class Engine:
         async with self._claims.hold(upload.id, _ignore):  # the queue looks for just such rows
             await self._ledger.create(whole)
             self._tally.created += 1
-            return decide.present(await self._publisher.publish(whole))
+            return decide.present(await self._publisher.publish(whole), self.limits)
 
     async def _admit(self) -> None:
         """Refuse when the volume is down to its reserve; a look at it is good for a second."""
@@ -224,7 +247,7 @@ class Engine:
             await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
             log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             self._tally.lost += 1
-            raise Gone from error
+            raise Gone(decide.GONE[Reason.LOST]) from error
         except NoSpace:
             self._look_again_at = 0.0
             raise

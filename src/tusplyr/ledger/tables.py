@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, 
 from tusplyr.core.model import Media, Reason, Status, Upload
 
 # Spelled out in the statements too: a database uses an index of some rows only for the same words.
+OPEN = "status = 'receiving'"
 DUE = "status = 'received'"
 ENDED = "status IN ('stored', 'gone')"
 
