@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -19,6 +20,8 @@ from sqlalchemy.pool import NullPool
 
 import tusplyr
 from tusplyr.core.errors import LedgerDown
+from tusplyr.core.media import media_of
+from tusplyr.core.model import Upload
 from tusplyr.ledger.committer import connect
 from tusplyr.ledger.listing import list_uploads
 from tusplyr.ledger.migrate import configuration, migrate
@@ -88,6 +91,28 @@ def test_migrating_makes_the_database_and_again_changes_nothing(path):
     migrate(path)
     assert path.read_bytes() == before
     open_and_close(path)
+
+
+def test_a_database_of_the_first_revision_keeps_its_uploads_and_its_shape(path):
+    engine = create_engine("sqlite://", creator=lambda: connect(path, "rwc"), poolclass=NullPool)
+    with engine.connect() as connection, connection.begin():
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO uploads VALUES ('a', 'receiving', 0, 10, 4, X'00FF', 'audio', '.wav', 'audio/wav', 1.5, 2.5,"
+            " X'01', NULL, 0, 0.0, NULL, NULL)"
+        )
+    engine.dispose()
+    migrate(path)
+    (upload,) = list_uploads(path, limit=9)
+    assert upload == Upload(
+        id="a", length=10, offset=4, metadata=b"\0\xff", media=media_of("a.wav"), created_at=1.5, updated_at=2.5,
+        digest=b"\x01",
+    )  # fmt: skip
+    with closing(connect(path)) as connection:
+        tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+    assert tables["uploads"].rstrip().endswith("WITHOUT ROWID")
 
 
 def test_two_that_migrate_at_once_do_it_once(path):

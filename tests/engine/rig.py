@@ -163,7 +163,7 @@ class Rig:
 
     async def append(self, upload_id: str, offset: int, body: ScriptedBody, length: int | None = None) -> Upload:
         """One PATCH."""
-        return (await self.engine.append(upload_id, lambda _: Append(offset=offset, body_length=length), body)).upload
+        return (await self.engine.append(upload_id, lambda: Append(offset=offset, body_length=length), body)).upload
 
     async def row(self, upload_id: str) -> Upload:
         """The row as the ledger has it."""

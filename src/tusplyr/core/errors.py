@@ -96,6 +96,12 @@ class OffsetMismatch(Refused):
         self.given = given
 
 
+class LengthFixed(Refused):
+    """The length of the upload was promised already, or is behind what has arrived."""
+
+    code = "length_fixed"
+
+
 class TooLarge(Refused):
     """More bytes than were promised, or than are allowed."""
 

@@ -30,7 +30,7 @@ from tusplyr.core.model import MAX_INTEGER, Upload
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
 EXPIRATION = "expiration"
-EXTENSIONS = ("creation", "creation-with-upload", EXPIRATION, "termination")
+EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", EXPIRATION, "termination")
 FILE_ID = "Tusplyr-File-Id"
 HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
 
@@ -61,7 +61,6 @@ RESPONSE_HEADERS = (
 
 _TOLERANT = frozenset({"HEAD", "GET"})  # browsers and monitors do not speak tus
 _NOT_BUILT = {  # an extension that is not advertised is refused, never half done
-    "upload-defer-length": "Upload-Defer-Length: this server does not offer creation-defer-length.",
     "upload-concat": "Upload-Concat: this server does not offer concatenation.",
     "upload-checksum": "Upload-Checksum: this server does not offer checksum.",
 }
@@ -86,9 +85,10 @@ def check_version(head: Head) -> None:
 
 def read_create(head: Head, limits: Limits) -> Create:
     """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9."""
-    _refuse_unbuilt(head, "upload-concat", "upload-defer-length")
-    length = _integer(head, "Upload-Length", TooLarge)
-    decide.promise(length, limits)
+    _refuse_unbuilt(head, "upload-concat")
+    length = _length(head)
+    if length is not None:
+        decide.promise(length, limits)
     lines = head.headers.get("upload-metadata", ())
     pairs = parse_metadata(lines)
     raw = ",".join(lines)
@@ -102,15 +102,14 @@ def read_create(head: Head, limits: Limits) -> Create:
     )
 
 
-def read_append(head: Head, upload: Upload) -> Append:
-    """Make a command from a PATCH of an upload that is there. Raises what the head deserves."""
+def read_append(head: Head) -> Append:
+    """Make a command from a PATCH. Raises what the head deserves."""
     if not _is_body(head):
         raise WrongType(f"The body of a PATCH must be labelled Content-Type: {BODY_TYPE}.")
     offset = _integer(head, "Upload-Offset")
     _refuse_unbuilt(head, "upload-checksum")
-    if "upload-length" in head.headers and _integer(head, "Upload-Length") != upload.length:
-        raise BadHeader(f"Upload-Length: this upload was promised {upload.length} bytes, and that does not change.")
-    return Append(offset=offset, body_length=body_length(head))
+    length = _integer(head, "Upload-Length", TooLarge) if "upload-length" in head.headers else None
+    return Append(offset=offset, body_length=body_length(head), length=length)
 
 
 def body_length(head: Head) -> int | None:
@@ -199,7 +198,8 @@ def _expiry(upload: Upload | None, limits: Limits) -> tuple[tuple[str, str], ...
 
 
 def _description(upload: Upload) -> tuple[tuple[str, str], ...]:
-    headers = (("Upload-Length", str(upload.length)),)
+    known = ("Upload-Defer-Length", "1") if upload.length is None else ("Upload-Length", str(upload.length))
+    headers = (known,)
     if upload.metadata is None:
         return headers
     return (*headers, ("Upload-Metadata", upload.metadata.decode("latin-1")))
@@ -213,6 +213,18 @@ def _content(upload: Upload) -> tuple[tuple[str, str], ...]:
 
 def _max_size(limits: Limits) -> tuple[tuple[str, str], ...]:
     return () if limits.max_length is None else (("Tus-Max-Size", str(limits.max_length)),)
+
+
+def _length(head: Head) -> int | None:
+    """Return the length of a new upload, None where it is deferred."""
+    deferred = single(head.headers, "upload-defer-length")
+    if deferred is None:
+        return _integer(head, "Upload-Length", TooLarge)
+    if "upload-length" in head.headers:
+        raise BadHeader("Upload-Length and Upload-Defer-Length exclude each other; send one of them.")
+    if deferred != "1":
+        raise BadHeader("Upload-Defer-Length must be 1; leave it out where Upload-Length says the length.")
+    return None
 
 
 def _integer(head: Head, name: str, beyond: type[Refused] = BadHeader) -> int:

@@ -48,7 +48,7 @@ IDS = 64  # ids drawn at once
 FRESH = 2.0  # seconds for which a row that this process wrote is believed, although a command may have changed it
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
 
-Read = Callable[[Upload], Append]
+Read = Callable[[], Append]
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class Engine:
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        if not command.length:
+        if command.length == 0:
             return Created(await self._create_empty(upload))
         await self._ledger.create(upload)
         self._tally.created += 1
@@ -110,7 +110,7 @@ class Engine:
 
         Args:
             upload_id: hostile text is fine.
-            read: makes the command from the request, given the row; raises what the head deserves.
+            read: makes the command from the request, once the upload is known to be there; raises what it deserves.
             body: not touched before everything that can refuse it has been asked.
 
         Raises:
@@ -119,11 +119,12 @@ class Engine:
             Cut, Stopped, TooLarge, NoSpace, Broken: see `Intake.receive`.
         """
         if self._claims.held(upload_id):
-            read(await self._present(upload_id, busy=True))  # refused before anybody is disturbed
+            row = await self._present(upload_id, busy=True)
+            decide.promised(row, read(), self.limits)  # refused before anybody is disturbed
         async with self._claims.hold(upload_id, body.stop):
-            upload = await self._row(upload_id, read)
+            row, upload = await self._row(upload_id, read)
             try:
-                return Appended(await self._receive(upload, body))
+                return Appended(await self._receive(upload, body, news=row.length != upload.length))
             except Superseded:
                 log.info("upload %s was ended by a command while bytes of it came in", upload_id)
                 await self._present(upload_id)
@@ -195,8 +196,10 @@ class Engine:
         """Return the row if a client may still address it; while a request is `busy` with it, it does not expire."""
         return decide.present(await self._ledger.get(upload_id), self.limits, None if busy else self._clock())
 
-    async def _row(self, upload_id: str, read: Read) -> Upload:
-        """Return the row that an append goes on from, once it may: the one that this process has just written, or read.
+    async def _row(self, upload_id: str, read: Read) -> tuple[Upload, Upload]:
+        """Return the row that an append goes on from, once it may, and the same with what the append promises.
+
+        It is the one that this process has just written, or read from the ledger.
 
         A command may have changed it meanwhile, as it may while an append runs: then the first change made from here is
         refused. Only what the ledger says is a reason to refuse the request.
@@ -204,13 +207,12 @@ class Engine:
         known = self._recent.pop(upload_id, None)
         if known is not None and self._clock() - known.updated_at < FRESH:
             with suppress(Refused):
-                command = read(decide.present(known, self.limits, self._clock()))
-                decide.append(known, command)
+                command = read()
+                planned = decide.append(decide.present(known, self.limits, self._clock()), command, self.limits)
                 if command.body_length != 0:  # without a byte no change will tell that the row is another by now
-                    return known
-        upload = await self._present(upload_id)
-        decide.append(upload, read(upload))
-        return upload
+                    return known, planned
+        row = await self._present(upload_id)
+        return row, decide.append(row, read(), self.limits)
 
     def _remember(self, upload: Upload) -> Upload:
         """Keep a row that was just written for the append that goes on from it."""
@@ -235,14 +237,19 @@ class Engine:
             await self._offload.run(self._spool.admit)
             self._look_again_at = now + 1.0
 
-    async def _receive(self, upload: Upload, body: Body) -> Upload:
+    async def _receive(self, upload: Upload, body: Body, *, news: bool = False) -> Upload:
+        """Receive a body; with `news` the length of the upload is not in its row yet."""
         # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
-        level = logging.INFO if upload.length - upload.offset > TOLD else logging.DEBUG
-        log.log(level, "upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
+        long = upload.length is None or upload.length - upload.offset > TOLD
+        length = "unknown" if upload.length is None else upload.length
+        log.log(
+            logging.INFO if long else logging.DEBUG, "upload %s: append from %d of %s", upload.id, upload.offset, length
+        )
         sink = Sink(self._spool, self._provider, upload)
         self._tally.appending += 1
         try:
-            row = await self._intake.receive(upload, body, sink)
+            end = decide.end(upload, self.limits)
+            row = await self._intake.receive(upload, body, sink, end=end, news=news)
         except BytesLost as error:
             await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
             log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed

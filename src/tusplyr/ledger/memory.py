@@ -47,7 +47,7 @@ class MemoryLedger:
         """See `Ledger.checkpoint`."""
         changes = checkpointed(upload, offset, digest, sha256, content, now=self._clock())
         row = self._unchanged(upload)
-        if row.offset != upload.offset:
+        if row.offset != upload.offset or row.length not in {None, upload.length}:
             raise Superseded
         self._remember(content)
         return self._apply(upload, row, changes)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Select, Table, bindparam, delete, insert, literal_column, select, text, update
+from sqlalchemy import Select, Table, Update, bindparam, delete, insert, literal_column, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql import ClauseElement
@@ -65,10 +65,8 @@ def compile_for(dialect: Dialect) -> Statements:
     return Statements(
         create=sql(insert(uploads)),
         get=sql(select(uploads).where(uploads.c.id == bindparam("id"))),
-        checkpoint=sql(_change(("offset",), ("offset", "digest", "updated_at"))),
-        complete=sql(
-            _change(("offset",), ("offset", "digest", "sha256", "status", "epoch", "due_at", "updated_at")),
-        ),
+        checkpoint=sql(_progress(())),
+        complete=sql(_progress(("sha256", "status", "epoch", "due_at"))),
         move=sql(_change((), MOVED)),
         expire=sql(_change(("offset",), MOVED)),
         idle=sql(_idle()),
@@ -82,9 +80,15 @@ def compile_for(dialect: Dialect) -> Statements:
     )
 
 
-def _change(conditions: tuple[str, ...], changed: tuple[str, ...]) -> ClauseElement:
+def _change(conditions: tuple[str, ...], changed: tuple[str, ...]) -> Update:
     was = [uploads.c[name] == bindparam(f"was_{name}") for name in ("id", "epoch", "status", *conditions)]
     return update(uploads).where(*was).values({name: bindparam(f"new_{name}") for name in changed})
+
+
+def _progress(changed: tuple[str, ...]) -> ClauseElement:
+    """A length that is known by now is not replaced by another, nor by none."""
+    change = _change(("offset",), ("length", "offset", "digest", "updated_at", *changed))
+    return change.where(or_(uploads.c.length.is_(None), uploads.c.length == bindparam("new_length")))
 
 
 def _due() -> ClauseElement:

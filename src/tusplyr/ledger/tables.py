@@ -26,7 +26,7 @@ uploads = Table(
     Column("id", String(32), primary_key=True),
     Column("status", String(16), nullable=False),
     Column("epoch", Integer, nullable=False),
-    Column("length", BigInteger, nullable=False),
+    Column("length", BigInteger),
     Column("offset", BigInteger, nullable=False),
     Column("metadata", LargeBinary),
     Column("folder", String(16), nullable=False),

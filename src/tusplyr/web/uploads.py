@@ -88,7 +88,7 @@ class StatusDocument(Struct, frozen=True):
     id: str
     status: str
     offset: int
-    length: int
+    length: int | None
     created_at: float
     expires_at: float | None
     file_id: str | None
