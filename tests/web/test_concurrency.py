@@ -1,6 +1,6 @@
 """Several requests for one upload, clients that fall silent, and refusals while a body is still coming in.
 
-Protocol ids C-39, C-46, C-55, D-13 to D-16, TM-06 and section 2.3.
+Protocol ids C-39, C-46, D-13 to D-16 and TM-06.
 """
 
 import threading
