@@ -61,7 +61,7 @@ def test_head_takes_over_from_a_stalled_patch_and_every_byte_is_kept(tus, other,
     check_interrupted(tus)
 
 
-def test_patch_takes_over_from_a_stalled_patch_and_goes_on_behind_it(tus, other):
+def test_patch_takes_over_from_a_stalled_patch_and_goes_on_behind_it(tus, other):  # C-46, D-14
     path = stalled(tus, 500_000)
     with at_once():
         assert other.patch(path, 500_000, b"x" * 500_000).offset == LENGTH
@@ -78,7 +78,7 @@ def test_a_patch_that_is_wrong_about_the_offset_takes_over_all_the_same_and_is_t
     assert other.head(path).offset == 500_000
 
 
-def test_delete_takes_over_from_a_stalled_patch(tus, other):
+def test_delete_takes_over_from_a_stalled_patch(tus, other):  # TM-06, D-14
     path = stalled(tus, 500_000)
     with at_once():
         assert other.delete(path).status == 204
