@@ -49,7 +49,7 @@ def test_expiration_is_advertised(tus):
 
 
 def test_every_reply_about_an_unfinished_upload_says_when_it_expires(tus):
-    """EX-02, EX-03, EX-06, EX-11."""
+    """EX-02, EX-03, EX-06, EX-11, D-32."""
     before = time.time()
     created = post(tus, "Upload-Length: 10")
     path = created.headers["location"].partition("/files")[2]
