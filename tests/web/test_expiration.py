@@ -111,3 +111,15 @@ def test_a_server_may_be_told_to_answer_404_instead(forgetful):
         path = expired(forgetful, tus)
         check_refusal(tus.head(path), 404)
         check_refusal(tus.patch(path, 11, b"x"), 404)
+
+
+def test_no_upload_expires_under_a_running_patch(service, tus, other):
+    """EX-10."""
+    path = tus.create(10)
+    tus.begin(path, 0, 10)
+    tus.send(b"hello")
+    time.sleep(0.1)
+    age(service, path, 2 * DAY)
+    assert ask(other, "HEAD", path).status == 200
+    tus.send(b"world")
+    assert tus.reply().offset == 10
