@@ -105,11 +105,15 @@ MATRIX = {
     "upload-offset",
     "upload-length",
     "upload-metadata",
+    "tus-checksum-algorithm",
     "tus-extension",
     "tus-max-size",
     "tus-version",
+    "upload-concat",
+    "upload-defer-length",
     "upload-expires",
 }
+DISCOVERY = {"tus-version", "tus-extension", "tus-max-size", "tus-checksum-algorithm"}
 EXPIRES = "upload-expires"  # of an upload that will
 DESCRIBED = {"upload-offset", "upload-length", "upload-metadata", EXPIRES}
 
@@ -117,7 +121,7 @@ DESCRIBED = {"upload-offset", "upload-length", "upload-metadata", EXPIRES}
 @pytest.mark.parametrize(
     ("method", "path", "lines", "status", "has"),
     [
-        pytest.param("OPTIONS", "/files", (), 204, {"tus-version", "tus-extension", "tus-max-size"}, id="OPTIONS 204"),
+        pytest.param("OPTIONS", "/files", (), 204, DISCOVERY, id="OPTIONS 204"),
         pytest.param(
             "POST", "/files", (TUS, TEN, "Upload-Metadata: a"), 201, {"location", "upload-offset", EXPIRES}, id="201"
         ),
