@@ -11,6 +11,22 @@ from collections.abc import Iterable
 from random import Random
 from typing import NamedTuple
 
+from web.words import (
+    BODIES,
+    CHECKSUMS,
+    DECISIVE,
+    EXTENSIONS,
+    HEADERS,
+    LINES,
+    METHODS,
+    RIGHT_PAIRS,
+    SIZES,
+    TARGETS,
+    TRAILERS,
+    VERSIONS,
+    WRONG,
+)
+
 TUS = "Tus-Resumable: 1.0.0"
 BODY = "Content-Type: application/offset+octet-stream"
 LENGTH = 1000  # of the uploads that requests are about
@@ -26,6 +42,7 @@ class Places(NamedTuple):
     done: str  # complete
     gone: str  # terminated
     parts: tuple[str, str]  # complete, and parts where that is offered
+    joined: str  # made of them
     origin: str
 
 
@@ -61,196 +78,6 @@ class Message:
         return "\r\n".join([start, *self.lines, *self.framing, "", ""]).encode("latin-1", "replace") + self.wire
 
 
-INTEGERS = [
-    *("0", "1", "5", "6", "9", "999", "1000", "1001", "67108864", "67108865", "007", " 5 ", "\t5"),
-    *("-1", "+5", "1_0", "5.0", "0x5", "5,5", "", "abc", "\xb2", "\xd9\xa5", str(2**63 - 1), str(2**63), "9" * 4000),
-]
-PAIRS = [
-    *("filename d29ybGQ=", "name YS53YXY=,x", "a", "a ,b", "a YQ==, b Yg==,, ,c", "caf\xe9 YQ==", "x /wCAww==", ""),
-    *(
-        "a YQ==,a Yg==",
-        "a b c",
-        "a ***",
-        "a YQ",
-        "a _-__",
-        "a  YQ==",
-        ",,,,",
-        " ",
-        "=",
-        "\xff \xff",
-        "a YQ==" + "," * 9000,
-    ),
-    "filename " + base64.b64encode(b"../../x\r\nA: b\0.wav").decode(),
-    "big " + base64.b64encode(bytes(8 * 1024)).decode(),
-]
-RIGHT_PAIRS = 8  # the first so many are right
-CONCATS = [
-    *(
-        "partial",
-        "final;",
-        "final",
-        "final; ",
-        "Partial",
-        "partial;x",
-        "foo",
-        "",
-        "final;\xff",
-        "final;/files/" + "0" * 32,
-    ),
-    *("final;{a} {b}", "final;{a} {a}", "final;{o}{a} {b}", "final;{a}  {b}", "final;{a},{b}", "final;{fresh}"),
-    *(
-        "final;{done}",
-        "final;{gone} {a}",
-        "final;http://elsewhere.example{a}",
-        "final;/files/../{a}",
-        "final;{a}/status",
-    ),
-    "final;" + "{a} " * 300 + "{b}",
-]
-CHECKSUMS = [
-    "sha1 AAAA",
-    "sha1",
-    "SHA1 {sha1}",
-    "crc32 AAAA",
-    "sha1  {sha1}",
-    "sha1 {sha1} ",
-    "",
-    "sha256 {sha1}",
-    "\xff",
-]
-TYPES = [
-    "application/json",
-    "",
-    "Application/Offset+Octet-Stream; x=y",
-    "application/offset",
-    "multipart/form-data",
-    "\xff",
-]
-POOLS: dict[str, list[str]] = {
-    "Tus-Resumable": ["1.0.0", "0.2.2", "1.0.0, 1.0.0", "", "9" * 3000, "\xff"],
-    "Upload-Length": INTEGERS,
-    "Upload-Offset": INTEGERS,
-    "Upload-Defer-Length": ["1", "0", "2", "true", "", "1, 1", "01", "\xff"],
-    "Upload-Metadata": PAIRS,
-    "Upload-Concat": CONCATS,
-    "Upload-Checksum": CHECKSUMS,
-    "Repr-Digest": [
-        "sha-256=:{sha256}:",
-        "sha-256=:AAAA:",
-        "sha-256=x",
-        "md5=:AA==:, sha-256=:{sha256}:",
-        "",
-        "\xff",
-        "=" * 5000,
-    ],
-    "X-HTTP-Method-Override": ["PATCH", "patch", "DELETE", "HEAD", "OPTIONS", "GET", "POST", "PUT", "FOO", "\xff", ""],
-    "Content-Type": TYPES,
-    "Upload-Expires": ["Wed, 25 Jun 2014 16:00:00 GMT", "x"],
-    "Content-Digest": ["sha-256=:{sha256}:", "sha-256=::"],
-    "Want-Repr-Digest": ["sha-256=1", "sha-256=x"],
-    "Upload-Complete": ["?0", "?1", "1"],
-    "Upload-Draft-Interop-Version": ["6", "8", "x"],
-    "Expect": ["100-continue", "cake"],
-    "Connection": ["close", "keep-alive", "upgrade", "Upload-Offset", "\xff"],
-    "Upgrade": ["websocket", "h2c"],
-    "Range": ["bytes=0-2", "bytes=-1", "bytes=9-", "bytes=2-1", "bytes=0-0,2-2", "x=1", "bytes=" + "9" * 5000 + "-"],
-    "If-None-Match": ["*", '"x"', "W/", "\xff"],
-    "If-Match": ["*", '"x"'],
-    "If-Range": ["x", '"x"', "Wed, 25 Jun 2014 16:00:00 GMT"],
-    "Origin": ["https://a", "null", "*", "\xff"],
-    "Access-Control-Request-Method": ["PATCH", "\xff"],
-    "Authorization": ["Bearer", "Bearer x", "Basic \xff"],
-    "Host": ["[", "a:99999", "a b", "evil/..", "\xff", ""],
-    "X-Forwarded-Host": ["evil.example", "\xff"],
-    "Content-Encoding": ["gzip", "identity"],
-    "Content-Length": ["5", "900", "-1", "+5", "", str(2**63), "9" * 70, "5, 5", "0" * 4000 + "5"],
-    "Transfer-Encoding": ["chunked", "gzip", "gzip, chunked", "xchunked", "chunked, chunked", "identity", ""],
-    "Trailer": ["Upload-Checksum", "Upload-Checksum, X", "Content-Length", "\xff"],
-    "Cookie": [";=;\xff"],
-    "Accept": ["\xff", "text/html"],
-    "X-Long": ["x" * 60_000, "x" * 70_000],
-}
-NAMES = list(POOLS)
-OURS = 10  # the first so many are those that decide something, and come more often
-LINES = [
-    ": x",
-    " folded",
-    "No colon",
-    "Bad name: x",
-    "A: \0",
-    "A: \x7f",
-    "A\0: b",
-    "",
-    "a:b",
-    "A: b\rC: d",
-    "A: b\nC: d",
-]
-METHODS = [
-    *("POST", "PATCH", "HEAD", "GET", "DELETE", "OPTIONS", "PUT", "TRACE", "CONNECT", "PRI", "PROPFIND", "LINK", "get"),
-    *("", "P\0ST", "PATCH PATCH", "X" * 3000),
-]
-TARGETS = [
-    *(
-        "{u}",
-        "{u}/",
-        "{u}/status",
-        "{u}/status/",
-        "{u}/x",
-        "//files//{u}",
-        "/files/..%2f",
-        "/files/../metrics",
-        "/files/%00",
-    ),
-    *("/files/\xff", "/f%69les", "///files///", "*", "/", "", "?", "#", "files", "http://a/files", "http://a:99999{u}"),
-    *(
-        "{u}?x=y",
-        "{u}#x",
-        "{u}%20",
-        "/files/%2e%2e/%2e%2e/etc/passwd",
-        "/files/" + "a" * 60_000,
-        "/files/%zz",
-        "/health/live",
-    ),
-    *(
-        "/health/ready",
-        "/metrics",
-        "/files/" + "%30" * 32,
-        "/files/{{upload_id}}",
-        "/files//" * 2000,
-        "\\files",
-        "/files;x",
-    ),
-]
-VERSIONS = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/9", "", "HTTP/1.1 x", "http/1.1", "HTTP/1.10"]
-BODIES = [
-    b"",
-    b"x",
-    b"hello",
-    b"\0" * 900,
-    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    bytes(LENGTH),
-    bytes(LENGTH + 1),
-    b"x" * 70_000,
-    b"y" * 300_000,
-]
-SIZES = [
-    b"zz",
-    b"-1",
-    b"+5",
-    b"0x5",
-    b"",
-    b" 5",
-    b"5 ",
-    b"f" * 16,
-    b"f" * 17,
-    b"7fffffffffffffff",
-    b"5_0",
-    b"0" * 300 + b"5",
-    b"ffff",
-]
-EXTENSIONS = [b"", b"", b";a=b", b';a="b;c"', b";" + b"x" * 300, b" ; a", b";\xff"]
-
-
 def sent(seed: str, places: Places) -> Sent:
     """Return what the seed stands for."""
     chance = Random(seed)
@@ -283,9 +110,9 @@ def _message(chance: Random, places: Places) -> bytes:
 def _right(chance: Random, places: Places) -> Message:
     """Return a request that is as it should be, and may be about anything."""
     body = chance.choice([b"hello", b"world", bytes(20)])
-    checked = ["Upload-Checksum: sha1 {sha1}", "Upload-Checksum: sha256 {sha256}", "X: y"]
+    checked = ["Upload-Checksum: sha1 {sha1}", "Upload-Checksum: sha256 {sha256}", f"Upload-Checksum: {WRONG}", "X: y"]
     offered = chance.choice([f"Upload-Length: {len(body)}", "Upload-Length: 1000", "Upload-Defer-Length: 1"])
-    about = f"Upload-Metadata: {chance.choice(PAIRS[:RIGHT_PAIRS])}"
+    about = f"Upload-Metadata: {chance.choice(RIGHT_PAIRS)}"
     return chance.choice(
         [
             lambda: Message("POST", "/files", TUS, offered, about),
@@ -300,6 +127,7 @@ def _right(chance: Random, places: Places) -> Message:
             lambda: Message("PATCH", places.deferred, TUS, BODY, "Upload-Offset: 0", "Upload-Length: 1000", body=body),
             lambda: Message("PATCH", places.deferred, TUS, BODY, "Upload-Offset: 0", body=body),
             lambda: Message("PATCH", places.done, TUS, BODY, "Upload-Offset: 4", body=b""),
+            lambda: Message("PATCH", places.joined, TUS, BODY, "Upload-Offset: 10", body=b""),
             lambda: Message(
                 "PUT", places.fresh, TUS, BODY, "X-HTTP-Method-Override: PATCH", "Upload-Offset: 0", body=body
             ),
@@ -318,11 +146,10 @@ def _right(chance: Random, places: Places) -> Message:
 
 def _trailed(chance: Random, message: Message) -> Message:
     """Send the body in chunks, with its checksum behind it."""
-    value = chance.choice(["sha1 {sha1}", "sha256 {sha256}", "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=", *CHECKSUMS])
+    value = chance.choice(["sha1 {sha1}", "sha256 {sha256}", *CHECKSUMS])
     for name, digest in _sums(message.body or b"").items():
         value = value.replace(name, digest)
-    trailers = [f"Upload-Checksum: {value}", "X: y", TUS, "Content-Length: 3", "", "no colon", "A: \0", "a:b" * 100]
-    chosen = [trailers[0], *chance.choices(trailers[1:], k=chance.choice([0, 0, 0, 1]))]
+    chosen = [f"Upload-Checksum: {value}", *chance.choices(TRAILERS, k=chance.choice([0, 0, 0, 1]))]
     message.lines.append("Trailer: Upload-Checksum")
     _chunk(chance, message, "\r\n".join([*chosen, "", ""]).encode("latin-1"))
     return message
@@ -341,14 +168,14 @@ def _chunk(chance: Random, message: Message, tail: bytes = b"\r\n") -> None:
 
 def _other_line(chance: Random, message: Message) -> None:
     """Say something else, or something more, in a header that means something."""
-    known = [at for at, said in enumerate(message.lines) if said.partition(":")[0] in POOLS]
+    known = [at for at, said in enumerate(message.lines) if said.partition(":")[0] in HEADERS]
     if known and chance.random() < 0.6:
         at = chance.choice(known)
         name = message.lines.pop(at).partition(":")[0]
     else:
         at = chance.randint(0, len(message.lines))
-        name = chance.choice(NAMES[:OURS] if chance.random() < 0.6 else NAMES)
-    message.lines.insert(at, f"{name}: {chance.choice(POOLS[name])}")
+        name = chance.choice(list(DECISIVE if chance.random() < 0.6 else HEADERS))
+    message.lines.insert(at, f"{name}: {chance.choice(HEADERS[name])}")
 
 
 def _no_line(chance: Random, message: Message) -> None:
@@ -415,7 +242,8 @@ def _placed(text: str, places: Places, chance: Random) -> str:
         ("{fresh}", places.fresh),
         ("{done}", places.done),
         ("{gone}", places.gone),
-        ("{u}", chance.choice([places.fresh, places.begun, places.deferred, places.done, places.gone, *places.parts])),
+        ("{joined}", places.joined),
+        ("{u}", chance.choice([*places[:5], *places.parts, places.joined])),
     )
     for name, value in names:
         text = text.replace(name, value)
