@@ -93,7 +93,7 @@ def sent(seed: str, places: Places) -> Sent:
 
 def _message(chance: Random, places: Places) -> bytes:
     message = _right(chance, places)
-    for _ in range(chance.choice([0, 0, 0, 1, 1, 2, 4])):
+    for _ in range(chance.choice([0, 0, 1, 1, 1, 1, 2, 4])):
         chance.choice(SPOILERS)(chance, message)
     sums = _sums(message.body or b"")
     for name, value in sums.items():
@@ -221,7 +221,7 @@ def _other_framing(chance: Random, message: Message) -> None:
             message.framing = []
 
 
-SPOILERS = [*[_other_line] * 6, _no_line, _twice, _odd_line, _other_start, _other_body, *[_other_framing] * 3]
+SPOILERS = [*[_other_line] * 9, _no_line, _twice, _odd_line, _other_start, _other_body, *[_other_framing] * 3]
 
 
 def _sums(body: bytes) -> dict[str, str]:
