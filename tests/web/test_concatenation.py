@@ -95,6 +95,7 @@ def test_addresses_may_be_absolute_or_relative_and_are_kept_as_they_came(tus):
     ):
         reply = post(tus, header)
         assert content(tus, reply) == b"ab"
+        assert tus.head(path_of(reply.headers["location"])).headers["upload-concat"] == header.partition(": ")[2]
 
 
 def test_parts_stay_after_they_were_concatenated(tus):
@@ -155,6 +156,15 @@ def test_what_cannot_be_concatenated_is_refused_and_nothing_is_created(service, 
     for path in elsewhere:
         check_refusal(post(tus, concat(a, path)), 404)
     check_refusal(post(tus, concat(*[f"/files/{number:032x}" for number in range(500)])), 404)
+    assert service.state() == before
+
+
+@pytest.mark.parametrize("host", ["[", "]", "[x]:1", "x:99999"])
+def test_at_a_host_that_is_none_there_are_no_parts(service, tus, host):
+    """CC-22."""
+    a = partial(tus, b"a")
+    before = service.state()
+    check_refusal(post(tus, f"Host: {host}", concat(f"http://127.0.0.1:{tus.port}{a}")), 404)
     assert service.state() == before
 
 
