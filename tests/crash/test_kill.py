@@ -212,7 +212,7 @@ def run(row: Row, server: Server, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=name_of)
-def test_killed_between_two_steps(row: Row, tmp_path: Path) -> None:
+def test_killed_between_two_steps(row: Row, tmp_path: Path) -> None:  # C-25
     with Server(tmp_path) as server:
         run(row, server, tmp_path)
 
