@@ -130,7 +130,8 @@ def final_id(paths: str) -> str:
     """Return the id that the final upload will have: before it is there, nobody can be asked for it."""
     name = base64.b64encode(b"take.wav").decode()
     ids = tuple(path.rpartition("/")[2] for path in paths.split())
-    return _final_id(Concatenate(partials=ids, concat=b"", metadata=f"filename {name}".encode()), 0)
+    concat = f"final;{paths}".encode()
+    return _final_id(Concatenate(partials=ids, concat=concat, metadata=f"filename {name}".encode()), 0)
 
 
 def prepare(row: Row, server: Server, client: Client, folder: Path) -> str:

@@ -148,6 +148,19 @@ def test_the_same_request_is_the_same_upload(rig, run):
     run(main())
 
 
+def test_a_key_of_the_client_makes_the_same_request_another(rig, run):
+    """D-41."""
+
+    async def main():
+        a = await partial(rig, b"a")
+        first, second = await final(rig, a, key="1"), await final(rig, a, key="2")
+        assert len({first.id, second.id, (await final(rig, a)).id}) == 3
+        assert await final(rig, a, key="1") == first
+        check_stored(rig, second, b"a")
+
+    run(main())
+
+
 def test_after_its_termination_the_same_request_is_another_upload(rig, run):
     async def main():
         a = await partial(rig, b"a")

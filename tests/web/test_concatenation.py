@@ -106,6 +106,9 @@ def test_parts_stay_after_they_were_concatenated(tus):
     first = post(tus, concat(a, b))
     again = post(tus, concat(a, b))
     assert first.headers["location"] == again.headers["location"]
+    keyed = [post(tus, concat(a, b), f"Idempotency-Key: {key}").headers["location"] for key in ("1", "1", "2")]
+    assert keyed[0] == keyed[1]
+    assert len({first.headers["location"], *keyed}) == 3
     assert content(tus, post(tus, concat(b, a))) == b"ba"
     assert tus.head(a).offset == 1
 

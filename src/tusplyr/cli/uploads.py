@@ -111,6 +111,9 @@ def _facts(upload: Upload) -> dict[str, str | int | None]:
         "attempts": upload.attempts,
         "error": upload.error,
         "reason": upload.reason and upload.reason.value,
+        "kind": upload.kind.value,
+        "partials": " ".join(upload.partials) or None,
+        "declared": upload.declared,
     }
 
 

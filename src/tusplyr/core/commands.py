@@ -63,6 +63,7 @@ class Concatenate(Struct, frozen=True, kw_only=True):
         partials: their ids, in order.
         length: bytes they come to, where the client says so.
         concat: how the client named them, byte for byte.
+        key: the client's word for this request, where it wants the same one twice to be two uploads.
         metadata: as in `Create`.
         media: as in `Create`.
         declared: as in `Create`.
@@ -71,6 +72,7 @@ class Concatenate(Struct, frozen=True, kw_only=True):
     partials: tuple[str, ...]
     length: int | None = None
     concat: bytes
+    key: str | None = None
     metadata: bytes | None = None
     media: Media = OTHER
     declared: str | None = None

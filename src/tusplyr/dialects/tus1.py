@@ -165,6 +165,7 @@ def _read_concatenate(head: Head, concat: str, locate: Locate) -> Concatenate:
         partials=tuple(filter(None, ids)),
         length=length,
         concat=concat.encode("latin-1"),
+        key=single(head.headers, "idempotency-key"),
         metadata=metadata,
         media=media,
         declared=declared,

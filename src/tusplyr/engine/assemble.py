@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import BytesLost, DigestMismatch, NoSpace, SpoolDown, TusplyrError
+from tusplyr.core.errors import Broken, BytesLost, DigestMismatch, NoSpace, SpoolDown, TusplyrError
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, joined
@@ -81,18 +81,24 @@ class Assembler:
 
     async def _attempt(self, upload_id: str) -> None:
         async with self._turn:
-            upload = await self._ledger.get(upload_id)
-            if upload is None or upload.status is not Status.ASSEMBLING:
-                return
-            rows = [await self._ledger.get(each) for each in upload.partials]
-            body = PartialsBody(self._spool, self._offload, [row for row in rows if row])
             try:
-                async with self._claims.hold(upload_id, body.stop):
-                    await self._assemble(upload, [row for row in rows if row], body)
+                await self._go_on(upload_id)
             except TusplyrError as error:  # it was stopped, changed by a command, or the ledger is away
-                log.info("upload %s: assembling ended early: %s", upload_id, error)
-            finally:
-                await body.close()
+                level = logging.WARNING if isinstance(error, Broken) else logging.INFO
+                log.log(level, "upload %s: assembling ended early and will be gone on with: %s", upload_id, error)
+
+    async def _go_on(self, upload_id: str) -> None:
+        upload = await self._ledger.get(upload_id)
+        if upload is None or upload.status is not Status.ASSEMBLING:
+            return
+        rows = [await self._ledger.get(each) for each in upload.partials]
+        partials = [row for row in rows if row]
+        body = PartialsBody(self._spool, self._offload, partials)
+        try:
+            async with self._claims.hold(upload_id, body.stop):
+                await self._assemble(upload, partials, body)
+        finally:
+            await body.close()
 
     async def _assemble(self, upload: Upload, partials: Sequence[Upload], body: PartialsBody) -> None:
         log.info("upload %s: assembling %s bytes from %d", upload.id, upload.length, upload.offset)

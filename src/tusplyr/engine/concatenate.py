@@ -108,6 +108,7 @@ def _final_id(command: Concatenate, generation: int) -> str:
         command.concat.hex(),
         (command.metadata or b"").hex(),
         command.declared or "",
+        command.key or "",
         str(generation),
     ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
