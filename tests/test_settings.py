@@ -38,6 +38,7 @@ def test_flag_counts_before_variable_before_toml_before_default(tmp_path):
 def test_every_setting_is_understood_from_every_source(tmp_path):
     samples = {
         "host": "::1", "port": "9000", "data_dir": "/srv/up", "base_path": "/a/b", "public_url": "https://example.org/x",
+        "trusted_proxies": "10.0.0.0/8,::1",
         "auth_token": TOKEN, "allow_anonymous": "true", "cors_origins": "https://a.example,http://b.example:81",
         "max_length": "5GiB", "reserve": "0", "retain": "0", "sweep_interval": "1h", "idle_timeout": "1.5m",
         "takeover_timeout": "9", "checkpoint_bytes": "1 MiB", "checkpoint_seconds": "0.5s", "buffers": "2",

@@ -47,6 +47,7 @@ from tusplyr.web import ops, server, uploads
 from tusplyr.web.application import build
 from tusplyr.web.body import Bodies
 from tusplyr.web.edge import App
+from tusplyr.web.forwarded import Proxies
 from tusplyr.web.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -188,7 +189,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
 
 def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
-    site = uploads.Site(settings.base_path, settings.public_url, settings.auth_token)
+    proxies = Proxies(settings.trusted_proxies)
+    site = uploads.Site(settings.base_path, settings.public_url, settings.auth_token, proxies)
     bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))

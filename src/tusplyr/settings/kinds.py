@@ -8,6 +8,7 @@ speaks the same text, and what does not match in full raises `ValueError`; nothi
 import ipaddress
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -195,6 +196,10 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(network.strip()) for network in text.split(",")) if text.strip() else ()
+
+
 def _secret(text: str) -> Secret:
     if len(text) < MIN_SECRET:
         raise ValueError
@@ -216,6 +221,13 @@ ORIGINS = Kind(
     _origins,
     ",".join,
     metavar="ORIGINS",
+    many=True,
+)
+NETWORKS = Kind(
+    "IP addresses or networks such as 10.0.0.0/8, with commas between them",
+    _networks,
+    lambda value: ",".join(map(str, value)),
+    metavar="NETWORKS",
     many=True,
 )
 SECRET = Kind(

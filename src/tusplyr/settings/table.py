@@ -5,6 +5,7 @@ Invariant: flags, variables, TOML keys and the reference page are all derived fr
 `Settings`, so a setting is added in one place.
 """
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -33,6 +34,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     public_url: Annotated[
         str | None, kinds.URL, "What clients see in front of BASE_PATH; unset, Location follows the request's Host."
     ] = None
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        kinds.NETWORKS,
+        "Peers whose Forwarded or X-Forwarded-Proto and -Host decide how Location begins; PUBLIC_URL goes before them.",
+    ] = ()
     auth_token: Annotated[
         Secret | None,
         kinds.SECRET,
