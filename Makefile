@@ -36,7 +36,7 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules  ## real clients through a proxy that cuts (needs node and npm)
+e2e: $(STAMP) tests/e2e/js/node_modules  ## real clients, a proxy that cuts, a real nginx (needs node, npm, nginx)
 	$(PYTEST) -m e2e
 
 tests/e2e/js/node_modules: tests/e2e/js/package-lock.json

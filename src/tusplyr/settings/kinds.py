@@ -210,6 +210,7 @@ SWITCH = Kind("true or false", _switch, lambda value: str(value).lower(), metava
 HOST = Kind("an IP address or a host name", _host, metavar="ADDRESS")
 PORT = whole(0, 65_535)
 DIRECTORY = Kind("the path of a directory", _path, show_path, metavar="DIR")
+SOCKET = Kind("the path of a socket", _path, show_path, metavar="PATH")
 BASE_PATH = Kind(
     "a path such as /files, in plain characters, without / at its end and not under /health or /metrics",
     _base_path,

@@ -27,6 +27,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, kinds.HOST, "Address to listen on; beyond loopback it needs AUTH_TOKEN or ALLOW_ANONYMOUS."
     ] = "127.0.0.1"
     port: Annotated[int, kinds.PORT, "Port to listen on; 0 takes any free one."] = 8000
+    socket: Annotated[
+        Path | None,
+        kinds.SOCKET,
+        "Unix socket to listen on, instead of HOST and PORT; its peers are trusted as proxies and need no AUTH_TOKEN.",
+    ] = None
     data_dir: Annotated[
         Path, kinds.DIRECTORY, "Where everything is kept: tusplyr.db, spool/ and store/; one server at a time."
     ] = Path("data")
