@@ -43,7 +43,7 @@ from tusplyr.ledger.sql import SqlLedger
 from tusplyr.settings import PREFIX, Settings
 from tusplyr.spool.disk import DiskSpool
 from tusplyr.stores.filesystem import FilesystemStore
-from tusplyr.web import local, ops, server, uploads
+from tusplyr.web import local, ops, server, try_it, uploads
 from tusplyr.web.application import build
 from tusplyr.web.body import Bodies
 from tusplyr.web.edge import App
@@ -192,8 +192,13 @@ def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
     bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))
+    page = try_it.routes(settings.base_path, settings.public_url, asks=bool(settings.auth_token))
     return build(
-        [*uploads.routes(wired.engine, bodies, site), *ops.routes(_checks(settings, wired), registry, _admit(site))],
+        [
+            *uploads.routes(wired.engine, bodies, site),
+            *ops.routes(_checks(settings, wired), registry, _admit(site)),
+            *(page if settings.has_page else ()),
+        ],
         base_path=settings.base_path,
         limits=_limits(settings),
         origins=settings.cors_origins,

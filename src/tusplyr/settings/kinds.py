@@ -122,6 +122,14 @@ def show_path(value: Path) -> str:
     return str(value) if value.is_absolute() else f"./{value}"
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether an address or name is this machine's alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _whole(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise ValueError

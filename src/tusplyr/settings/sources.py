@@ -7,7 +7,6 @@ ever part of a message.
 """
 
 import difflib
-import ipaddress
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -56,19 +55,12 @@ class Rule(Struct, frozen=True):
 
 
 def _exposed(settings: Settings, _given: Collection[str]) -> str | None:
-    if settings.socket or settings.auth_token or settings.allow_anonymous or _is_loopback(settings.host):
+    if settings.is_local or settings.auth_token or settings.allow_anonymous:
         return None
     return (
         f"is {settings.host}, which other machines can reach; set AUTH_TOKEN ({PREFIX}AUTH_TOKEN or "
         f"{PREFIX}AUTH_TOKEN{_SUFFIX}), or ALLOW_ANONYMOUS if anybody may upload."
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _two_places(_settings: Settings, given: Collection[str]) -> str | None:

@@ -52,6 +52,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_anonymous: Annotated[bool, kinds.SWITCH, "Listen beyond loopback without AUTH_TOKEN: anybody may upload."] = (
         False
     )
+    try_it: Annotated[
+        bool | None,
+        kinds.SWITCH,
+        "Serve a page at / to try uploads from a browser; unset, it is there on loopback and on a SOCKET.",
+    ] = None
     cors_origins: Annotated[
         tuple[str, ...], kinds.ORIGINS, "Web pages that may upload from a browser; * is all of them, empty is none."
     ] = ("*",)
@@ -93,6 +98,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[
         Literal["text", "json"], choice("text", "json"), "Lines for a person, or one JSON object a line."
     ] = "text"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.socket is not None or kinds.is_loopback(self.host)
+
+    @property
+    def has_page(self) -> bool:
+        """Whether there is a page to try uploads."""
+        return self.is_local if self.try_it is None else self.try_it
 
     @property
     def database(self) -> Path:
