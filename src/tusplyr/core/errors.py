@@ -54,13 +54,13 @@ class NotFound(Refused):
 
 
 class Gone(Refused):
-    """There was such an upload, and its bytes are lost."""
+    """There was such an upload; it expired, or its bytes are lost."""
 
     code = "gone"
     status = 410
 
-    def __init__(self) -> None:
-        super().__init__("The bytes of this upload are gone; create a new one.")
+    def __init__(self, why: str = "The bytes of this upload are gone") -> None:
+        super().__init__(f"{why}; create a new one.")
 
 
 class MethodNotAllowed(Refused):
@@ -96,11 +96,37 @@ class OffsetMismatch(Refused):
         self.given = given
 
 
+class LengthFixed(Refused):
+    """The length of the upload was promised already, or is behind what has arrived."""
+
+    code = "length_fixed"
+
+
 class TooLarge(Refused):
     """More bytes than were promised, or than are allowed."""
 
     code = "too_large"
     status = 413
+
+
+class ChecksumMismatch(Refused):
+    """The body is not what its checksum says; none of it was kept."""
+
+    code = "checksum_mismatch"
+    status = 460
+
+    def __init__(self) -> None:
+        super().__init__("The body does not match its checksum; none of it was kept. Send it again.")
+
+
+class DigestMismatch(Refused):
+    """The content is not the one that was declared; the upload is gone."""
+
+    code = "digest_mismatch"
+    status = 460
+
+    def __init__(self) -> None:
+        super().__init__("The content does not have the digest that was declared; create the upload again.")
 
 
 class NotReady(Refused):

@@ -25,7 +25,9 @@ class Reason(StrEnum):
     """Why an upload is gone."""
 
     TERMINATED = "terminated"
+    EXPIRED = "expired"
     LOST = "lost"
+    INVALID = "invalid"
 
 
 class Media(Struct, frozen=True):
@@ -53,7 +55,7 @@ class Upload(Struct, frozen=True, kw_only=True):
         id: 32 lower-case hex digits of randomness; says nothing.
         status: see `Status`.
         epoch: rises with every change of status; a change made under an older epoch is refused.
-        length: bytes promised.
+        length: bytes promised; None where the client has not said it yet.
         offset: bytes durable and acknowledged; never decreases.
         metadata: the client's description, byte for byte as it was sent; None when there was none.
         media: see `Media`.
@@ -65,10 +67,11 @@ class Upload(Struct, frozen=True, kw_only=True):
         due_at: Unix seconds before which publishing is not tried again.
         error: what the last failed attempt said, for the operator.
         reason: why it is gone, when it is.
+        declared: hex digest that the client says the whole content has; None where it says nothing.
     """
 
     id: str
-    length: int
+    length: int | None
     media: Media
     created_at: float
     updated_at: float
@@ -82,6 +85,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     due_at: float = 0.0
     error: str | None = None
     reason: Reason | None = None
+    declared: str | None = None
 
     @property
     def file_id(self) -> str | None:

@@ -5,8 +5,13 @@ storage or any other protocol. Invariant: each function is pure, and nothing out
 `core.headers` names a header of tus.
 """
 
+import re
+from email.utils import formatdate
+from functools import partial
+
 from tusplyr.core import decide
-from tusplyr.core.commands import Append, Appended, Create, Created, Found, Head, Outcome, Reply
+from tusplyr.core.checksum import Checksum
+from tusplyr.core.commands import Append, Appended, Create, Created, Expected, Found, Head, Outcome, Reply
 from tusplyr.core.decide import Limits
 from tusplyr.core.errors import (
     BadHeader,
@@ -21,13 +26,33 @@ from tusplyr.core.errors import (
     WrongType,
     WrongVersion,
 )
-from tusplyr.core.headers import CHALLENGE, media_type, parse_integer, parse_metadata, repr_digest, single
+from tusplyr.core.headers import (
+    CHALLENGE,
+    media_type,
+    members,
+    parse_checksum,
+    parse_headers,
+    parse_integer,
+    parse_metadata,
+    parse_repr_digest,
+    repr_digest,
+    single,
+)
 from tusplyr.core.media import media_of
 from tusplyr.core.model import MAX_INTEGER, Upload
 
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
-EXTENSIONS = ("creation", "creation-with-upload", "termination")
+EXTENSIONS = (
+    "creation",
+    "creation-with-upload",
+    "creation-defer-length",
+    "expiration",
+    "checksum",
+    "checksum-trailer",
+    "termination",
+)
+CHECKSUM = "Upload-Checksum"
 FILE_ID = "Tusplyr-File-Id"
 HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
 
@@ -56,11 +81,12 @@ RESPONSE_HEADERS = (
     FILE_ID,
 )
 
+Trailers = list[tuple[bytes, bytes]]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _TOLERANT = frozenset({"HEAD", "GET"})  # browsers and monitors do not speak tus
 _NOT_BUILT = {  # an extension that is not advertised is refused, never half done
-    "upload-defer-length": "Upload-Defer-Length: this server does not offer creation-defer-length.",
     "upload-concat": "Upload-Concat: this server does not offer concatenation.",
-    "upload-checksum": "Upload-Checksum: this server does not offer checksum.",
 }
 
 
@@ -81,33 +107,44 @@ def check_version(head: Head) -> None:
         raise WrongVersion(f"This server speaks tus {VERSION}; say so with Tus-Resumable: {VERSION}.")
 
 
-def read_create(head: Head, limits: Limits) -> Create:
-    """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9."""
-    _refuse_unbuilt(head, "upload-concat", "upload-defer-length")
-    length = _integer(head, "Upload-Length", TooLarge)
-    decide.promise(length, limits)
+def read_create(head: Head, limits: Limits, trailers: Trailers | None = None) -> Create:
+    """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9.
+
+    Args:
+        head: of the request.
+        limits: what this server allows.
+        trailers: the trailer section, once the end of the body has been seen; None where it is not delivered.
+    """
+    _refuse_unbuilt(head, "upload-concat")
+    length = _length(head)
+    if length is not None:
+        decide.promise(length, limits)
     lines = head.headers.get("upload-metadata", ())
     pairs = parse_metadata(lines)
     raw = ",".join(lines)
-    _refuse_unbuilt(head, "upload-checksum")
+    checksum, expected = _checksum(head, limits, trailers)
+    if (checksum or expected) and not _is_body(head):
+        raise BadHeader(f"{CHECKSUM} belongs to a body that is labelled Content-Type: {BODY_TYPE}.")
     return Create(
         length=length,
         metadata=raw.encode("latin-1") if pairs else None,
         media=media_of((pairs.get("filename") or pairs.get("name") or b"").decode("utf-8", "replace")),
+        declared=_declared(head, pairs),
         append=_is_body(head),
         body_length=body_length(head),
+        checksum=checksum,
+        expected=expected,
     )
 
 
-def read_append(head: Head, upload: Upload) -> Append:
-    """Make a command from a PATCH of an upload that is there. Raises what the head deserves."""
+def read_append(head: Head, limits: Limits, trailers: Trailers | None = None) -> Append:
+    """Make a command from a PATCH. Raises what the head deserves. The arguments are those of `read_create`."""
     if not _is_body(head):
         raise WrongType(f"The body of a PATCH must be labelled Content-Type: {BODY_TYPE}.")
     offset = _integer(head, "Upload-Offset")
-    _refuse_unbuilt(head, "upload-checksum")
-    if "upload-length" in head.headers and _integer(head, "Upload-Length") != upload.length:
-        raise BadHeader(f"Upload-Length: this upload was promised {upload.length} bytes, and that does not change.")
-    return Append(offset=offset, body_length=body_length(head))
+    checksum, expected = _checksum(head, limits, trailers)
+    length = _integer(head, "Upload-Length", TooLarge) if "upload-length" in head.headers else None
+    return Append(offset=offset, body_length=body_length(head), length=length, checksum=checksum, expected=expected)
 
 
 def body_length(head: Head) -> int | None:
@@ -127,28 +164,46 @@ def body_length(head: Head) -> int | None:
         return MAX_INTEGER + 1
 
 
-def write(outcome: Outcome, address: str) -> Reply:
+def write(outcome: Outcome, address: str, limits: Limits) -> Reply:
     """Make a reply from an outcome; `address` is the URL of the upload."""
     match outcome:
         case Created(upload):
-            headers = (("Location", address), ("Upload-Offset", str(upload.offset)), *_content(upload))
-            return Reply(201, headers)
+            return Reply(201, (("Location", address), *_progress(upload, limits)))
         case Appended(upload):
-            return Reply(204, (("Upload-Offset", str(upload.offset)), *_content(upload)))
+            return Reply(204, _progress(upload, limits))
         case Found(upload):
-            return Reply(200, _description(upload))
+            return Reply(200, (*_progress(upload, limits), *_description(upload)))
         case _:
             return Reply(204)
 
 
-def write_discovery(limits: Limits) -> Reply:
-    """Answer OPTIONS (C-50): what this server speaks and offers."""
-    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", ",".join(EXTENSIONS)), *_max_size(limits)))
+def write_discovery(limits: Limits, *, trailers: bool) -> Reply:
+    """Answer OPTIONS (C-50): what this server speaks and offers; with `trailers`, it delivers trailer sections."""
+    offered = ",".join(extensions(limits, trailers=trailers))
+    algorithms = (("Tus-Checksum-Algorithm", ",".join(limits.algorithms)),) if limits.algorithms else ()
+    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", offered), *algorithms, *_max_size(limits)))
 
 
-def refuse(error: TusplyrError, method: str, limits: Limits) -> Reply:
-    """Make a reply from an error. HEAD is never answered with a 5xx: clients would start again from byte 0."""
-    status, headers = error.status, _facts(error, limits)
+def extensions(limits: Limits, *, trailers: bool) -> list[str]:
+    """Return what is offered under these limits."""
+    missing = {
+        "expiration": limits.expire_after is None,
+        "checksum": not limits.algorithms,
+        "checksum-trailer": not limits.algorithms or not trailers,
+    }
+    return [name for name in EXTENSIONS if not missing.get(name)]
+
+
+def refuse(error: TusplyrError, method: str, limits: Limits, upload: Upload | None = None) -> Reply:
+    """Make a reply from an error. HEAD is never answered with a 5xx: clients would start again from byte 0.
+
+    Args:
+        error: what happened.
+        method: of the request.
+        limits: what this server allows.
+        upload: the one that a PATCH was for, if it is there: every reply to one says when it expires (EX-02).
+    """
+    status, headers = error.status, (*_facts(error, limits), *_expiry(upload, limits))
     if method == "HEAD" and status >= 500:  # noqa: PLR2004 - the class of server errors
         status, headers = 423, (("Retry-After", "1"),)
     # What is ours alone (Broken) is told in fixed words; its cause is in the log.
@@ -174,8 +229,19 @@ def _facts(error: TusplyrError, limits: Limits) -> tuple[tuple[str, str], ...]:
             return (("Retry-After", str(seconds)),) if seconds else ()
 
 
+def _progress(upload: Upload, limits: Limits) -> tuple[tuple[str, str], ...]:
+    return (("Upload-Offset", str(upload.offset)), *_expiry(upload, limits), *_content(upload))
+
+
+def _expiry(upload: Upload | None, limits: Limits) -> tuple[tuple[str, str], ...]:
+    """The date as RFC 9110, section 5.6.7, wants it; a fraction of a second is dropped: never too late."""
+    at = decide.expires_at(upload, limits) if upload else None
+    return () if at is None else (("Upload-Expires", formatdate(at, usegmt=True)),)
+
+
 def _description(upload: Upload) -> tuple[tuple[str, str], ...]:
-    headers = (("Upload-Offset", str(upload.offset)), ("Upload-Length", str(upload.length)), *_content(upload))
+    known = ("Upload-Defer-Length", "1") if upload.length is None else ("Upload-Length", str(upload.length))
+    headers = (known,)
     if upload.metadata is None:
         return headers
     return (*headers, ("Upload-Metadata", upload.metadata.decode("latin-1")))
@@ -189,6 +255,58 @@ def _content(upload: Upload) -> tuple[tuple[str, str], ...]:
 
 def _max_size(limits: Limits) -> tuple[tuple[str, str], ...]:
     return () if limits.max_length is None else (("Tus-Max-Size", str(limits.max_length)),)
+
+
+def _length(head: Head) -> int | None:
+    """Return the length of a new upload, None where it is deferred."""
+    deferred = single(head.headers, "upload-defer-length")
+    if deferred is None:
+        return _integer(head, "Upload-Length", TooLarge)
+    if "upload-length" in head.headers:
+        raise BadHeader("Upload-Length and Upload-Defer-Length exclude each other; send one of them.")
+    if deferred != "1":
+        raise BadHeader("Upload-Defer-Length must be 1; leave it out where Upload-Length says the length.")
+    return None
+
+
+def _declared(head: Head, pairs: dict[str, bytes]) -> str | None:
+    """Return the SHA-256 that the content is declared to have, by the header or by the key in the metadata."""
+    header = parse_repr_digest(head.headers.get("repr-digest", ()))
+    if "sha256" not in pairs:
+        return header
+    text = pairs["sha256"].decode("latin-1").lower()
+    if not _SHA256.match(text):
+        raise BadHeader("Upload-Metadata: sha256 must be 64 hexadecimal digits.")
+    if header not in {None, text}:
+        raise BadHeader("Repr-Digest and the sha256 of Upload-Metadata differ.")
+    return text
+
+
+def _checksum(head: Head, limits: Limits, trailers: Trailers | None) -> tuple[Checksum | None, Expected | None]:
+    """Return the checksum of the body, and how to get the one that is to come behind it."""
+    text = single(head.headers, CHECKSUM.lower())
+    late = CHECKSUM.lower() in members(head.headers.get("trailer", ()))
+    if (text is not None or late) and not limits.algorithms:
+        raise BadHeader(f"{CHECKSUM}: this server does not offer checksum.")
+    checksum = None if text is None else parse_checksum(text, limits.algorithms)
+    if not late:
+        return checksum, None
+    if trailers is None:
+        raise BadHeader(f"Trailer: {CHECKSUM} cannot be read here; send it as a header.")
+    if body_length(head) is not None:
+        raise BadHeader(f"Trailer: {CHECKSUM} needs a body in chunked coding.")
+    return checksum, partial(_trailing, checksum, limits, trailers)
+
+
+def _trailing(checksum: Checksum | None, limits: Limits, trailers: Trailers) -> Checksum:
+    """Return the checksum of a body whose end has been seen."""
+    text = single(parse_headers(trailers), CHECKSUM.lower())
+    if text is None:
+        raise BadHeader(f"Trailer: {CHECKSUM} was announced and is missing.")
+    found = parse_checksum(text, limits.algorithms)
+    if checksum not in {None, found}:
+        raise BadHeader(f"{CHECKSUM} in the head and in the trailer section differ.")
+    return found
 
 
 def _integer(head: Head, name: str, beyond: type[Refused] = BadHeader) -> int:

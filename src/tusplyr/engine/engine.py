@@ -18,12 +18,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tusplyr.core import decide
-from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
+from tusplyr.core.commands import Append, Appended, Create, Created, Expected, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Refused, Stopped, StoreDown, Superseded, TooLarge
+from tusplyr.core.errors import (
+    Broken,
+    BytesLost,
+    DigestMismatch,
+    Gone,
+    NoSpace,
+    NotReady,
+    Refused,
+    Stopped,
+    StoreDown,
+    Superseded,
+)
 from tusplyr.core.model import Reason, Status, Upload
-from tusplyr.engine.intake import Intake
+from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, Result, joined
 from tusplyr.engine.publish import Publisher
 from tusplyr.engine.sink import Sink
@@ -37,7 +48,7 @@ IDS = 64  # ids drawn at once
 FRESH = 2.0  # seconds for which a row that this process wrote is believed, although a command may have changed it
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
 
-Read = Callable[[Upload], Append]
+Read = Callable[[], Append]
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -74,14 +85,15 @@ class Engine:
         """Make an upload, and append the body when the command says so.
 
         Raises:
-            TooLarge: nothing was created.
+            TooLarge, ChecksumMismatch, BadHeader: nothing was created.
+            DigestMismatch: it is gone already.
             Cut, Stopped: the body ended early; the upload exists with what arrived.
             NoSpace, SpoolDown, LedgerDown: see `ports`.
         """
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        if not command.length:
+        if command.length == 0 and not (command.append and (command.body_length != 0 or _expected(command))):
             return Created(await self._create_empty(upload))
         await self._ledger.create(upload)
         self._tally.created += 1
@@ -89,8 +101,10 @@ class Engine:
             return Created(self._remember(upload))
         async with self._claims.hold(upload.id, body.stop):
             try:
-                return Created(await self._receive(upload, body))
-            except TooLarge:
+                return Created(await self._receive(upload, body, command))
+            except DigestMismatch:
+                raise
+            except Refused:
                 await self._terminate(upload)  # nobody was told its address
                 raise
 
@@ -99,23 +113,25 @@ class Engine:
 
         Args:
             upload_id: hostile text is fine.
-            read: makes the command from the request, given the row; raises what the head deserves.
+            read: makes the command from the request, once the upload is known to be there; raises what it deserves.
             body: not touched before everything that can refuse it has been asked.
 
         Raises:
             NotFound, Gone, OffsetMismatch, TooLarge, or what `read` raises: nothing of the body was read.
             Busy: the holder did not let go in time.
-            Cut, Stopped, TooLarge, NoSpace, Broken: see `Intake.receive`.
+            DigestMismatch: the upload is gone.
+            Cut, Stopped, TooLarge, ChecksumMismatch, NoSpace, Broken: see `Intake.receive`.
         """
         if self._claims.held(upload_id):
-            read(decide.present(await self._ledger.get(upload_id)))  # refused before anybody is disturbed
+            row = await self._present(upload_id, busy=True)
+            decide.promised(row, read(), self.limits)  # refused before anybody is disturbed
         async with self._claims.hold(upload_id, body.stop):
-            upload = await self._row(upload_id, read)
+            command, row, upload = await self._row(upload_id, read)
             try:
-                return Appended(await self._receive(upload, body))
+                return Appended(await self._receive(upload, body, command, news=row.length != upload.length))
             except Superseded:
                 log.info("upload %s was ended by a command while bytes of it came in", upload_id)
-                decide.present(await self._ledger.get(upload_id))
+                await self._present(upload_id)
                 raise
 
     async def query(self, upload_id: str, *, interrupts: bool) -> Found:
@@ -125,11 +141,19 @@ class Engine:
             NotFound, Gone: there is nothing to continue.
             Busy: the holder did not let go in time.
         """
-        upload = decide.present(await self._ledger.get(upload_id))
-        if interrupts and upload.status is Status.RECEIVING and self._claims.held(upload_id):
+        busy = self._claims.held(upload_id)
+        upload = await self._present(upload_id, busy=busy)
+        if busy and interrupts and upload.status is Status.RECEIVING:
             async with self._claims.hold(upload_id, _ignore):
-                upload = decide.present(await self._ledger.get(upload_id))
+                upload = await self._present(upload_id)
         return Found(upload)
+
+    async def peek(self, upload_id: str) -> Upload | None:
+        """Return the durable state for the reply to a request that was refused; None where there is nothing to say."""
+        try:
+            return await self._present(upload_id, busy=True)
+        except (Refused, Broken):
+            return None
 
     async def terminate(self, upload_id: str) -> Terminated:
         """End an upload, finished or not, and free its staged bytes. What was published stays.
@@ -139,9 +163,9 @@ class Engine:
             Busy: the holder did not let go in time.
         """
         if self._claims.held(upload_id):
-            decide.present(await self._ledger.get(upload_id))
+            await self._present(upload_id, busy=True)
         async with self._claims.hold(upload_id, _ignore):
-            await self._terminate(decide.present(await self._ledger.get(upload_id)))
+            await self._terminate(await self._present(upload_id))
         return Terminated()
 
     async def content(self, upload_id: str) -> tuple[Upload, BinaryIO]:
@@ -152,7 +176,7 @@ class Engine:
             NotFound, Gone: there is no such upload, or its object is not in the store any more.
             StoreDown: the object is not as long as it was, or cannot be read.
         """
-        upload = decide.present(await self._ledger.get(upload_id))
+        upload = await self._present(upload_id)
         if upload.status is not Status.STORED or upload.key is None:
             raise NotReady
         file = await self._offload.run(self._store.open, upload.key)
@@ -172,8 +196,14 @@ class Engine:
         """Run a blocking read of what `content` returned in a worker thread."""
         return await self._offload.run(function, *args)
 
-    async def _row(self, upload_id: str, read: Read) -> Upload:
-        """Return the row that an append goes on from, once it may: the one that this process has just written, or read.
+    async def _present(self, upload_id: str, *, busy: bool = False) -> Upload:
+        """Return the row if a client may still address it; while a request is `busy` with it, it does not expire."""
+        return decide.present(await self._ledger.get(upload_id), self.limits, None if busy else self._clock())
+
+    async def _row(self, upload_id: str, read: Read) -> tuple[Append, Upload, Upload]:
+        """Return an append, the row that it goes on from, once it may, and the same with what it promises.
+
+        It is the one that this process has just written, or read from the ledger.
 
         A command may have changed it meanwhile, as it may while an append runs: then the first change made from here is
         refused. Only what the ledger says is a reason to refuse the request.
@@ -181,13 +211,12 @@ class Engine:
         known = self._recent.pop(upload_id, None)
         if known is not None and self._clock() - known.updated_at < FRESH:
             with suppress(Refused):
-                command = read(known)
-                decide.append(known, command)
+                command = read()
+                planned = decide.append(decide.present(known, self.limits, self._clock()), command, self.limits)
                 if command.body_length != 0:  # without a byte no change will tell that the row is another by now
-                    return known
-        upload = decide.present(await self._ledger.get(upload_id))
-        decide.append(upload, read(upload))
-        return upload
+                    return command, known, planned
+        row, command = await self._present(upload_id), read()
+        return command, row, decide.append(row, command, self.limits)
 
     def _remember(self, upload: Upload) -> Upload:
         """Keep a row that was just written for the append that goes on from it."""
@@ -199,12 +228,14 @@ class Engine:
 
     async def _create_empty(self, upload: Upload) -> Upload:
         """Make an upload that is whole from the start: no append will come to make its file or to say so."""
-        whole = replace(upload, status=Status.RECEIVED, sha256=hashlib.sha256().hexdigest())
+        sha256 = hashlib.sha256().hexdigest()
+        decide.confirm(upload, sha256)
+        whole = replace(upload, status=Status.RECEIVED, sha256=sha256)
         await self._offload.run(self._spool.keep, upload.id)
         async with self._claims.hold(upload.id, _ignore):  # the queue looks for just such rows
             await self._ledger.create(whole)
             self._tally.created += 1
-            return decide.present(await self._publisher.publish(whole))
+            return decide.present(await self._publisher.publish(whole), self.limits)
 
     async def _admit(self) -> None:
         """Refuse when the volume is down to its reserve; a look at it is good for a second."""
@@ -212,19 +243,28 @@ class Engine:
             await self._offload.run(self._spool.admit)
             self._look_again_at = now + 1.0
 
-    async def _receive(self, upload: Upload, body: Body) -> Upload:
+    async def _receive(self, upload: Upload, body: Body, command: Create | Append, *, news: bool = False) -> Upload:
+        """Receive the body of a command; with `news` the length of the upload is not in its row yet."""
         # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
-        level = logging.INFO if upload.length - upload.offset > TOLD else logging.DEBUG
-        log.log(level, "upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
-        sink = Sink(self._spool, self._provider, upload)
+        long = upload.length is None or upload.length - upload.offset > TOLD
+        length = "unknown" if upload.length is None else upload.length
+        log.log(
+            logging.INFO if long else logging.DEBUG, "upload %s: append from %d of %s", upload.id, upload.offset, length
+        )
+        checksum = command.checksum
+        sink = Sink(self._spool, self._provider, upload, checksum.algorithm if checksum else None)
+        terms = Terms(decide.end(upload, self.limits), news=news, expected=_expected(command))
         self._tally.appending += 1
         try:
-            row = await self._intake.receive(upload, body, sink)
+            row = await self._intake.receive(upload, body, sink, terms)
         except BytesLost as error:
             await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
             log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             self._tally.lost += 1
-            raise Gone from error
+            raise Gone(decide.GONE[Reason.LOST]) from error
+        except DigestMismatch:
+            await self._invalidate(upload)
+            raise
         except NoSpace:
             self._look_again_at = 0.0
             raise
@@ -234,6 +274,11 @@ class Engine:
             if sink.opened:
                 await joined(self._offload.run(sink.close))  # before the claim is released
         return self._remember(row)
+
+    async def _invalidate(self, upload: Upload) -> None:
+        log.warning("upload %s does not have the digest that was declared, %s", upload.id, upload.declared)
+        await self._ledger.move(upload, Status.GONE, reason=Reason.INVALID)
+        await self._offload.run(self._spool.discard, upload.id)
 
     async def _terminate(self, upload: Upload) -> None:
         self._recent.pop(upload.id, None)
@@ -255,9 +300,18 @@ class Engine:
             length=command.length,
             media=command.media,
             metadata=command.metadata,
+            declared=command.declared,
             created_at=now,
             updated_at=now,
         )
+
+
+def _expected(command: Create | Append) -> Expected | None:
+    """Return how the checksum of the body is to be had once its end has been seen; None where it has none."""
+    checksum = command.checksum
+    if command.expected is not None or checksum is None:
+        return command.expected
+    return lambda: checksum
 
 
 def _length(file: BinaryIO) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, 
 from tusplyr.core.model import Media, Reason, Status, Upload
 
 # Spelled out in the statements too: a database uses an index of some rows only for the same words.
+OPEN = "status = 'receiving'"
 DUE = "status = 'received'"
 ENDED = "status IN ('stored', 'gone')"
 
@@ -25,7 +26,7 @@ uploads = Table(
     Column("id", String(32), primary_key=True),
     Column("status", String(16), nullable=False),
     Column("epoch", Integer, nullable=False),
-    Column("length", BigInteger, nullable=False),
+    Column("length", BigInteger),
     Column("offset", BigInteger, nullable=False),
     Column("metadata", LargeBinary),
     Column("folder", String(16), nullable=False),
@@ -39,6 +40,7 @@ uploads = Table(
     Column("due_at", Double, nullable=False),
     Column("error", Text),
     Column("reason", String(16)),
+    Column("declared", String(64)),
     # Of some rows only, so that a checkpoint, the most frequent change, touches neither.
     Index("uploads_due", "due_at", sqlite_where=text(DUE), postgresql_where=text(DUE)),
     Index("uploads_ended", "updated_at", sqlite_where=text(ENDED), postgresql_where=text(ENDED)),
