@@ -174,7 +174,10 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             asyncio.create_task(wired.publisher.run()),
             asyncio.create_task(wired.sweeper.run(settings.sweep_interval)),
         ]
-        log.info("listening on %s%s, data in %s", _address(listener), settings.base_path, settings.data_dir)
+        address = _address(listener)
+        log.info("listening on %s%s, data in %s", address, settings.base_path, settings.data_dir)
+        if settings.has_page and not settings.socket:
+            log.info("to try it, open %s/ in a browser", address)
         gc.collect()
         gc.freeze()  # what is here now stays for good: the collector need not look at it again
         try:

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,11 +194,35 @@ def test_a_server_that_is_restarted_in_the_middle_is_waited_for(server, tmp_path
     )  # fmt: skip
     while not server.spooled() or server.spooled()[0].stat().st_size < 8 * MIB:
         assert process.poll() is None
+        time.sleep(0.05)
     server.kill()
     server.start()
     report = json.loads(process.communicate(timeout=200)[0])
     assert report["failed"] is None
     check_stored(server, file.name, sha256)
+
+
+def test_several_files_an_empty_one_and_one_that_is_chosen_again(server, tmp_path):
+    files = [tmp_path / name for name in ("one.wav", "two.wav", "nothing.wav")]
+    digests = [write(file, length) for file, length in zip(files, (3 * MIB, MIB, 0), strict=True)]
+    (rows,) = browse(
+        f"{server.url}/",
+        ("choose", [str(file) for file in files]),
+        *(("until", [file.name, "stored", 100]) for file in files),
+        ("text", ".upload .name"),
+        ("choose", str(files[0])),
+        ("until", ["one.wav", "stored", 100]),
+        ("throttle", MIB),
+        ("click", "Pull the cable"),
+        ("choose", str(files[1])),
+        ("until", ["two.wav", "pulled"]),
+        ("choose", str(files[1])),
+        ("see", "It was chosen again, and is here already."),
+    )
+    assert sorted(rows) == sorted(file.name for file in files)
+    for file, sha256 in zip(files, digests, strict=True):
+        check_stored(server, file.name, sha256)
+    assert len(server.stored()) == len(files)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

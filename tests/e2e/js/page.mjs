@@ -76,6 +76,7 @@ const can = {
     await chosen
   },
   focused: () => page.evaluate(named),
+  see: (text) => page.getByText(text, { exact: true }).waitFor(),
   heard: async (text) => {
     await page.getByRole('log').filter({ hasText: text }).waitFor()
   },

@@ -51,12 +51,18 @@ function say(text) {
 
 function take(files) {
   for (const file of files) {
-    try {
-      uppy.addFile({ name: file.name, type: file.type, data: file, source: 'page' })
-    } catch (error) {
-      say(`${file.name}: ${error.message}`)
+    const old = uppy.getFiles().find(({ data }) => isSame(data, file))
+    if (old && !old.progress.uploadComplete) {
+      rows.get(old.id).tell({ note: 'It was chosen again, and is here already.' })
+      continue
     }
+    if (old) uppy.removeFile(old.id)
+    uppy.addFile({ name: file.name, type: file.type, data: file, source: 'page' })
   }
+}
+
+function isSame(one, other) {
+  return ['name', 'size', 'type', 'lastModified'].every((fact) => one[fact] === other[fact])
 }
 
 at('file').addEventListener('change', (event) => {
@@ -72,7 +78,10 @@ addEventListener('drop', (event) => {
   event.preventDefault()
   over = 0
   document.body.classList.remove('over')
-  take(event.dataTransfer.files)
+  const items = [...event.dataTransfer.items].filter(({ kind }) => kind === 'file')
+  const folders = items.filter((item) => item.webkitGetAsEntry()?.isDirectory)
+  at('folders').hidden = folders.length === 0
+  take(items.filter((item) => !folders.includes(item)).map((item) => item.getAsFile()))
 })
 
 uppy.on('file-added', (file) => {
@@ -89,6 +98,7 @@ uppy.on('file-added', (file) => {
     event.preventDefault() // a link cannot bring the token
     save(row).catch((error) => row.tell({ note: error.message }))
   })
+  if (cable.pulled) row.tell({ state: 'pulled' })
   show(row)
   if (followed) row.focus()
 })
