@@ -226,6 +226,40 @@ def test_several_files_an_empty_one_and_one_that_is_chosen_again(server, tmp_pat
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier_in_any_state(tmp_path, scheme):
+    done, going = tmp_path / "done.wav", tmp_path / "going.wav"
+    write(done, MIB)
+    write(going, 30 * MIB)
+    with Server(tmp_path / "server", AUTH_TOKEN=TOKEN) as server:
+        found = browse(
+            f"{server.url}/",
+            ("barriers",),
+            ("choose", str(done)),
+            ("until", [done.name, "failed"]),
+            ("barriers",),
+            ("fill", ["#token", TOKEN]),
+            ("click", f"Try again: {done.name}"),
+            ("until", [done.name, "stored"]),
+            ("throttle", SLOW),
+            ("choose", str(going)),
+            ("until", [going.name, "sending", 10]),
+            ("barriers",),
+            ("click", "Pull the cable"),
+            ("until", [going.name, "pulled"]),
+            ("barriers",),
+            ("click", f"Pause: {going.name}"),
+            ("until", [going.name, "paused"]),
+            ("barriers",),
+            ("reload",),
+            ("until", [going.name, "left"]),
+            ("barriers",),
+            colorScheme=scheme,
+            complaints=1,
+        )
+    assert found == [[]] * 6
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_a_phone(server, tmp_path, scheme):
     file = tmp_path / f"{'a-very-long-name-without-a-blank' * 4}.wav"
     write(file, MIB)

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,29 @@ def test_the_file_of_a_live_server_is_not_taken(tmp_path, place):
         assert refused.stderr == f"Error: Cannot listen on {place}: another server is listening there.\n"
         with LocalClient(server.place) as client:
             assert ask(client, "GET", "/health/live").status == 200
+
+
+def test_of_two_servers_that_start_at_once_one_gets_the_file_that_a_dead_one_left(tmp_path, place):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(os.fspath(place))
+    line = [sys.executable, "-m", "tusplyr", "serve", "--socket", str(place), "--data-dir"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TUSPLYR_")}
+    servers = [subprocess.Popen([*line, str(tmp_path / name)], env=environ) for name in ("a", "b")]
+    try:
+        while all(server.poll() is None for server in servers):
+            time.sleep(0.05)
+        (loser,) = (server for server in servers if server.poll() is not None)
+        (winner,) = (server for server in servers if server is not loser)
+        assert loser.returncode == 1
+        with LocalClient(place) as client:
+            assert ask(client, "GET", "/health/live").status == 200
+        winner.send_signal(signal.SIGTERM)
+        assert winner.wait(20) == 0
+        assert not place.exists()
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link to nothing", "no directory"])

@@ -5,12 +5,13 @@
 //   steps        a list of [name, argument]; see `can`
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import axe from 'axe-core'
 import { chromium } from 'playwright-core'
 
 const { executable, options, steps } = JSON.parse(process.argv[2])
 const QUIET = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
 const LIMIT = 60_000 // ms for one step
-const TELLING = ['text', 'focused', 'download', 'overflow', 'kept'] // steps whose answers are reported, in order
+const TELLING = ['text', 'focused', 'download', 'overflow', 'kept', 'barriers'] // steps whose answers are reported, in order
 const complaints = []
 const answers = []
 
@@ -85,6 +86,12 @@ const can = {
     await page.getByRole('link', { name, exact: true }).click()
     const content = await readFile(await (await begun).path()) // it is gone with the browser
     return createHash('sha256').update(content).digest('hex')
+  },
+  // What axe finds wrong for those who do not see or use a mouse, as "rule: element".
+  barriers: async () => {
+    await page.evaluate(axe.source)
+    const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ['violations'] }))
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target}`))
   },
   kept: async () => [await page.inputValue('#token'), await page.evaluate(() => localStorage.length)],
   overflow: () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
