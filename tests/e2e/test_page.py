@@ -52,16 +52,23 @@ def write(path: Path, length: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def browse(url: str, *steps: tuple[Any, ...], complaints: int = 0, **options: object) -> list[Any]:
-    """Do these steps on the page, and return what they answered; the console must have been silent."""
+def begin(url: str, *steps: tuple[Any, ...], **options: object) -> subprocess.Popen[str]:
+    """Let a browser do these steps on the page."""
     arguments = {"executable": CHROMIUM, "options": options, "steps": [("goto", url), *steps]}
-    line = ["node", "page.mjs", json.dumps(arguments)]
-    done = subprocess.run(line, cwd=JS, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    return subprocess.Popen(["node", "page.mjs", json.dumps(arguments)], cwd=JS, stdout=subprocess.PIPE, text=True)
+
+
+def end(visit: subprocess.Popen[str], *, complaints: int = 0) -> list[Any]:
+    """Wait for the last step, and return what the steps answered; the console must have been silent."""
+    report = json.loads(visit.communicate(timeout=300)[0])
     assert report["failed"] is None, report
     assert len(report["complaints"]) == complaints, report["complaints"]
     return report["answers"]
+
+
+def browse(url: str, *steps: tuple[Any, ...], complaints: int = 0, **options: object) -> list[Any]:
+    """Do these steps on the page, and return what they answered."""
+    return end(begin(url, *steps, **options), complaints=complaints)
 
 
 def check_stored(server: Server, name: str, sha256: str) -> None:
@@ -181,24 +188,44 @@ def test_with_a_token_the_page_asks_for_it_and_keeps_it_for_the_tab_alone(tmp_pa
 def test_a_server_that_is_restarted_in_the_middle_is_waited_for(server, tmp_path):
     file = tmp_path / "take.wav"
     sha256 = write(file, 30 * MIB)
-    process = subprocess.Popen(
-        ["node", "page.mjs", json.dumps({
-            "executable": CHROMIUM, "options": {},
-            "steps": [
-                ("goto", f"{server.url}/"), ("throttle", SLOW), ("choose", str(file)),
-                ("until", ["take.wav", "sending", 20]), ("until", ["take.wav", "again"]), ("throttle", None),
-                ("until", ["take.wav", "stored", 100]),
-            ],
-        })],
-        cwd=JS, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    visit = begin(
+        f"{server.url}/",
+        ("throttle", SLOW),
+        ("choose", str(file)),
+        ("until", ["take.wav", "sending", 20]),
+        ("until", ["take.wav", "again"]),
+        ("throttle", None),
+        ("until", ["take.wav", "stored", 100]),
+    )
     while not server.spooled() or server.spooled()[0].stat().st_size < 8 * MIB:
-        assert process.poll() is None
+        assert visit.poll() is None
         time.sleep(0.05)
     server.kill()
     server.start()
-    report = json.loads(process.communicate(timeout=200)[0])
+    report = json.loads(visit.communicate(timeout=300)[0])
     assert report["failed"] is None
+    check_stored(server, file.name, sha256)
+
+
+def test_an_upload_that_cannot_be_published_yet_is_called_safe_and_not_stored(server, tmp_path):
+    file = tmp_path / "take.wav"
+    sha256 = write(file, MIB)
+    key = server.store / "audio" / f"{sha256[:16]}.wav"
+    key.parent.mkdir(exist_ok=True)
+    key.write_bytes(b"other content under its key")
+    visit = begin(
+        f"{server.url}/",
+        ("choose", str(file)),
+        ("until", ["take.wav", "received", 100]),
+        ("text", ".state"),
+        ("until", ["take.wav", "stored", 100]),
+    )
+    while "is not published (attempt 2)" not in server.log.read_text():
+        assert visit.poll() is None
+        time.sleep(0.05)
+    key.unlink()
+    (said,) = end(visit)
+    assert said == ["All bytes are safe; it is being published"]
     check_stored(server, file.name, sha256)
 
 
