@@ -83,7 +83,8 @@ export class Row extends EventTarget {
     this.#at.key.textContent = key
     this.#at.link.href = url
     this.#at.same.hidden = same === null
-    this.#at.same.textContent = same ? 'the same as on your disk' : 'NOT what is on your disk'
+    this.#at.same.classList.toggle('differs', same === false)
+    this.#at.same.textContent = same ? 'the same as on your disk' : 'not what is on your disk'
     this.#at.proof.hidden = false
     this.element.querySelector('[data-at="link"]').setAttribute('aria-label', `Download the stored file: ${this.name}`)
   }
