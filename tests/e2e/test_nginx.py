@@ -166,3 +166,14 @@ def test_while_the_server_restarts_head_is_told_to_wait_and_the_upload_goes_on(s
     server.start()
     assert nginx.ask("HEAD", path)[1]["Upload-Offset"] == "2"
     assert nginx.ask("PATCH", path, APPEND | {"Upload-Offset": "2"}, b"c")[0] == 204
+
+
+def test_parts_are_known_by_the_addresses_that_a_client_was_given(server, nginx):
+    parts = []
+    for content in (b"to", b"gether"):
+        made = create(nginx, len(content), **{"Upload-Concat": "partial"})
+        assert nginx.ask("PATCH", made, APPEND | {"Upload-Offset": "0"}, content)[0] == 204
+        parts.append(f"https://{NAME}{made}")
+    status, answer, _ = nginx.ask("POST", "/files", {"Upload-Concat": f"final;{' '.join(parts)}"})
+    assert (status, answer["Location"].startswith(f"https://{NAME}/files/")) == (201, True)
+    assert nginx.ask("GET", answer["Location"].removeprefix(f"https://{NAME}"))[2] == b"together"
