@@ -1,4 +1,4 @@
-# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e and bench also need node and npm.
+# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e, page and bench also need node and npm.
 .DEFAULT_GOAL := help
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -36,8 +36,18 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules  ## real clients through a proxy that cuts (needs node and npm)
+e2e: $(STAMP) tests/e2e/js/node_modules web/page/node_modules  ## real clients, a proxy that cuts, a browser, nginx (needs node, npm, chromium, nginx)
 	$(PYTEST) -m e2e
+
+page: web/page/node_modules  ## build the page at / from web/page (needs node and npm)
+	cd web/page && npm run --silent build
+
+picture: $(STAMP) tests/e2e/js/node_modules  ## take docs/try-it.png again (needs node, npm and chromium)
+	PICTURE=docs/try-it.png $(PYTEST) -m e2e -k picture tests/e2e/test_page.py
+
+web/page/node_modules: web/page/package-lock.json
+	cd web/page && npm ci
+	touch $@
 
 tests/e2e/js/node_modules: tests/e2e/js/package-lock.json
 	cd tests/e2e/js && npm ci
@@ -64,6 +74,6 @@ wheel: $(STAMP)  ## build dist/*.whl
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove everything that these targets made, but not ./data
-	rm -rf $(VENV) .work dist tests/e2e/js/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .work dist tests/e2e/js/node_modules web/page/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup serve test lint format crash e2e bench bench-docs bench-peers docs lock wheel clean
+.PHONY: help setup serve test lint format crash e2e page picture bench bench-docs bench-peers docs lock wheel clean

@@ -37,8 +37,11 @@ def test_flag_counts_before_variable_before_toml_before_default(tmp_path):
 
 def test_every_setting_is_understood_from_every_source(tmp_path):
     samples = {
-        "host": "::1", "port": "9000", "data_dir": "/srv/up", "base_path": "/a/b", "public_url": "https://example.org/x",
-        "auth_token": TOKEN, "allow_anonymous": "true", "cors_origins": "https://a.example,http://b.example:81",
+        "host": "::1", "port": "9000", "socket": "/run/up.sock",
+        "data_dir": "/srv/up", "base_path": "/a/b", "public_url": "https://example.org/x",
+        "trusted_proxies": "10.0.0.0/8,::1",
+        "auth_token": TOKEN, "allow_anonymous": "true", "try_it": "true",
+        "cors_origins": "https://a.example,http://b.example:81",
         "max_length": "5GiB", "reserve": "0", "expire_after": "2d", "gone_as_not_found": "true", "retain": "0",
         "sweep_interval": "1h", "idle_timeout": "1.5m",
         "takeover_timeout": "9", "checkpoint_bytes": "1 MiB", "checkpoint_seconds": "0.5s", "buffers": "2",
@@ -46,9 +49,10 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
     }  # fmt: skip
     assert set(samples) == set(ROW)
     (tmp_path / "tusplyr.toml").write_text("\n".join(f"{name} = {text!r}" for name, text in samples.items()))
-    from_toml = load({}, {}, tmp_path)
-    assert load(samples, {}, tmp_path / "elsewhere") == from_toml
-    assert load({}, {ROW[name].variable: text for name, text in samples.items()}, tmp_path / "elsewhere") == from_toml
+    from_toml = load({}, {}, tmp_path, rules=())
+    assert load(samples, {}, tmp_path / "elsewhere", rules=()) == from_toml
+    environ = {ROW[name].variable: text for name, text in samples.items()}
+    assert load({}, environ, tmp_path / "elsewhere", rules=()) == from_toml
     assert all(getattr(from_toml, row.field) != row.default for row in TABLE if row.name != "store")
     assert from_toml.cors_origins == ("https://a.example", "http://b.example:81")
     assert (from_toml.idle_timeout, from_toml.max_length, from_toml.checkpoint_bytes) == (90.0, 5 * 2**30, 2**20)
@@ -156,6 +160,16 @@ def test_loopback_needs_neither(tmp_path, host):
     assert load({"host": host}, {}, tmp_path).host == host
 
 
+def test_a_socket_takes_the_place_of_host_and_port(tmp_path):
+    settings = load({"socket": "up.sock"}, {}, tmp_path)
+    assert (settings.socket, settings.auth_token) == (tmp_path / "up.sock", None)
+    told = problems(tmp_path, {"socket": "up.sock", "buffers": "1"}, {"TUSPLYR_HOST": "0.0.0.0", "TUSPLYR_PORT": "80"})
+    assert len(told) == 2
+    assert told[1] == "SOCKET (--socket) takes the place of HOST and PORT; keep one."
+    (tmp_path / "tusplyr.toml").write_text('socket = "up.sock"\nport = 8000\n')
+    assert only_problem(tmp_path).endswith("tusplyr.toml) takes the place of PORT; keep one.")
+
+
 def test_wrong_token_is_not_reported_as_a_missing_one_too(tmp_path):
     assert "AUTH_TOKEN" in only_problem(tmp_path, {"host": "0.0.0.0", "auth_token": "short"})
 
@@ -178,11 +192,13 @@ def test_secret_survives_a_copy_as_a_secret():
 REFUSED = {
     "host": ["", "a b", "127.0.0.256", "[::1]", "host:80", "-a", "a/b", "1.2.3"],
     "port": ["", "-1", "+80", "8_0", "65536", "80.0", "٨٠", "tcp://10.0.0.1:80"],
+    "socket": ["", "\0abstract"],
     "data_dir": ["", "a\0b"],
     "base_path": ["", "/", "files", "/files/", "//files", "/a/../b", "/.", "/a b", "/é", "/a?b",
                   "/health", "/metrics/x", "/a\n"],
     "public_url": ["", "example.org", "ftp://a.example", "https://", "https://a.example?x", "https://a.example/#y",
                    "https://me:pw@a.example", "https://a.example/\r\nX: y", "https://a.example:99999", "//a.example"],
+    "trusted_proxies": ["10.0.0.1/8", "example.org", "10.0.0.0/33", "10.0.0.1,", "*", "127.1"],
     "auth_token": ["", "fifteen-letters", "sixteen letters!", "sixteen-letters\n", "sixteen-lettérs!"],
     "allow_anonymous": ["", "maybe", "2"],
     "cors_origins": ["*,https://a.example", "a.example", "https://a.example/", "https://a.example/x",

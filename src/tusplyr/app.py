@@ -46,10 +46,11 @@ from tusplyr.ledger.sql import SqlLedger
 from tusplyr.settings import PREFIX, Settings
 from tusplyr.spool.disk import DiskSpool
 from tusplyr.stores.filesystem import FilesystemStore
-from tusplyr.web import ops, server, uploads
+from tusplyr.web import local, ops, server, try_it, uploads
 from tusplyr.web.application import build
 from tusplyr.web.body import Bodies
 from tusplyr.web.edge import App
+from tusplyr.web.forwarded import Proxies
 from tusplyr.web.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def serve(settings: Settings) -> None:
         _make_directories(settings)
         stack.enter_context(_locked(settings.data_dir))
         _migrate(settings)
-        listener = stack.enter_context(contextlib.closing(_listen(settings)))
+        listener = stack.enter_context(_listening(settings))
         uvloop.run(_serve(settings, listener))
 
 
@@ -177,9 +178,10 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             asyncio.create_task(wired.worker.run()),
             asyncio.create_task(wired.sweeper.run(settings.sweep_interval)),
         ]
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        log.info("listening on http://%s:%d%s, data in %s", shown, port, settings.base_path, settings.data_dir)
+        address = _address(listener)
+        log.info("listening on %s%s, data in %s", address, settings.base_path, settings.data_dir)
+        if settings.has_page and not settings.socket:
+            log.info("to try it, open %s/ in a browser", address)
         gc.collect()
         gc.freeze()  # what is here now stays for good: the collector need not look at it again
         try:
@@ -193,12 +195,18 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
 
 def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
-    site = uploads.Site(settings.base_path, settings.public_url, settings.auth_token)
+    proxies = Proxies(settings.trusted_proxies, local=settings.socket is not None)
+    site = uploads.Site(settings.base_path, settings.public_url, settings.auth_token, proxies)
     bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))
+    page = try_it.routes(settings.base_path, settings.public_url, asks=bool(settings.auth_token))
     return build(
-        [*uploads.routes(wired.engine, bodies, site), *ops.routes(_checks(settings, wired), registry, _admit(site))],
+        [
+            *uploads.routes(wired.engine, bodies, site),
+            *ops.routes(_checks(settings, wired), registry, _admit(site)),
+            *(page if settings.has_page else ()),
+        ],
         base_path=settings.base_path,
         limits=_limits(settings),
         origins=settings.cors_origins,
@@ -356,9 +364,22 @@ def _migrate(settings: Settings) -> None:
         raise StartFailed(said[-1].removeprefix("Error: "))
 
 
-def _listen(settings: Settings) -> socket.socket:
-    try:
-        return server.listen(settings.host, settings.port)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise StartFailed(f"Cannot listen on {settings.host}:{settings.port}: {why}.") from error
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    with ExitStack() as stack:
+        try:
+            if settings.socket:
+                listener = stack.enter_context(local.listen(settings.socket))
+            else:
+                listener = stack.enter_context(contextlib.closing(server.listen(settings.host, settings.port)))
+        except OSError as error:
+            place = settings.socket or f"{settings.host}:{settings.port}"
+            raise StartFailed(f"Cannot listen on {place}: {error.strerror or error}.") from error
+        yield listener
+
+
+def _address(listener: socket.socket) -> str:
+    if listener.family == socket.AF_UNIX:
+        return f"http://unix:{listener.getsockname()}:"  # as nginx spells it
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

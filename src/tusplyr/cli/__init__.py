@@ -13,7 +13,7 @@ from tusplyr.cli.options import Commands, need_ledger, told, with_settings
 from tusplyr.cli.uploads import uploads
 from tusplyr.cli.verify import verify
 from tusplyr.durable import make_directory
-from tusplyr.settings import EXPOSURE, TABLE, Settings
+from tusplyr.settings import LISTENING, TABLE, Settings
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"max_content_width": 100})
@@ -33,7 +33,7 @@ def commands(context: click.Context) -> None:
 
 
 @commands.command()
-@with_settings(*(setting.name for setting in TABLE), rules=(EXPOSURE,))
+@with_settings(*(setting.name for setting in TABLE), rules=LISTENING)
 def serve(settings: Settings) -> None:
     """Run the server until SIGTERM or SIGINT.
 

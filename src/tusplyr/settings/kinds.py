@@ -8,6 +8,7 @@ speaks the same text, and what does not match in full raises `ValueError`; nothi
 import ipaddress
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -121,6 +122,14 @@ def show_path(value: Path) -> str:
     return str(value) if value.is_absolute() else f"./{value}"
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether an address or name is this machine's alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _whole(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise ValueError
@@ -195,6 +204,10 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(network.strip()) for network in text.split(",")) if text.strip() else ()
+
+
 def _secret(text: str) -> Secret:
     if len(text) < MIN_SECRET:
         raise ValueError
@@ -205,6 +218,7 @@ SWITCH = Kind("true or false", _switch, lambda value: str(value).lower(), metava
 HOST = Kind("an IP address or a host name", _host, metavar="ADDRESS")
 PORT = whole(0, 65_535)
 DIRECTORY = Kind("the path of a directory", _path, show_path, metavar="DIR")
+SOCKET = Kind("the path of a socket", _path, show_path, metavar="PATH")
 BASE_PATH = Kind(
     "a path such as /files, in plain characters, without / at its end and not under /health or /metrics",
     _base_path,
@@ -216,6 +230,13 @@ ORIGINS = Kind(
     _origins,
     ",".join,
     metavar="ORIGINS",
+    many=True,
+)
+NETWORKS = Kind(
+    "IP addresses or networks such as 10.0.0.0/8, with commas between them",
+    _networks,
+    lambda value: ",".join(map(str, value)),
+    metavar="NETWORKS",
     many=True,
 )
 SECRET = Kind(

@@ -7,7 +7,6 @@ ever part of a message.
 """
 
 import difflib
-import ipaddress
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -47,16 +46,16 @@ class Rule(Struct, frozen=True):
     Attributes:
         about: name of the setting that the message starts with.
         needs: names that the rule looks at; it is not asked while one of them is wrong.
-        check: returns what is wrong, None when nothing is.
+        check: looks at the settings and at the names of those that were given; returns what is wrong, or None.
     """
 
     about: str
     needs: frozenset[str]
-    check: Callable[[Settings], str | None]
+    check: Callable[[Settings, Collection[str]], str | None]
 
 
-def _exposed(settings: Settings) -> str | None:
-    if settings.auth_token or settings.allow_anonymous or _is_loopback(settings.host):
+def _exposed(settings: Settings, _given: Collection[str]) -> str | None:
+    if settings.is_local or settings.auth_token or settings.allow_anonymous:
         return None
     return (
         f"is {settings.host}, which other machines can reach; set AUTH_TOKEN ({PREFIX}AUTH_TOKEN or "
@@ -64,18 +63,19 @@ def _exposed(settings: Settings) -> str | None:
     )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+def _two_places(_settings: Settings, given: Collection[str]) -> str | None:
+    also = [name.upper() for name in ("host", "port") if name in given]
+    return f"takes the place of {' and '.join(also)}; keep one." if "socket" in given and also else None
 
 
-EXPOSURE = Rule("host", frozenset({"host", "auth_token", "allow_anonymous"}), _exposed)
+LISTENING = (
+    Rule("host", frozenset({"host", "socket", "auth_token", "allow_anonymous"}), _exposed),
+    Rule("socket", frozenset(), _two_places),
+)
 
 
 def load(
-    flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, *, rules: Collection[Rule] = (EXPOSURE,)
+    flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, *, rules: Collection[Rule] = LISTENING
 ) -> Settings:
     """Return the settings from flags, environment, TOML and defaults, in this order of precedence.
 
@@ -102,11 +102,12 @@ def load(
     problems += [
         f"{_source(rule.about, found)} {complaint}"
         for rule in rules
-        if not rule.needs & wrong and (complaint := rule.check(settings))
+        if not rule.needs & wrong and (complaint := rule.check(settings, found.keys()))
     ]
     if problems:
         raise BadSettings(problems)
-    return Settings(**values | {"data_dir": cwd / settings.data_dir})
+    placed = {"data_dir": cwd / settings.data_dir, "socket": settings.socket and cwd / settings.socket}
+    return Settings(**values | placed)
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, Found]:

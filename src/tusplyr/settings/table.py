@@ -5,6 +5,7 @@ Invariant: flags, variables, TOML keys and the reference page are all derived fr
 `Settings`, so a setting is added in one place.
 """
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -26,6 +27,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, kinds.HOST, "Address to listen on; beyond loopback it needs AUTH_TOKEN or ALLOW_ANONYMOUS."
     ] = "127.0.0.1"
     port: Annotated[int, kinds.PORT, "Port to listen on; 0 takes any free one."] = 8000
+    socket: Annotated[
+        Path | None,
+        kinds.SOCKET,
+        "Unix socket to listen on, instead of HOST and PORT; its peers are trusted as proxies and need no AUTH_TOKEN.",
+    ] = None
     data_dir: Annotated[
         Path, kinds.DIRECTORY, "Where everything is kept: tusplyr.db, spool/ and store/; one server at a time."
     ] = Path("data")
@@ -33,6 +39,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     public_url: Annotated[
         str | None, kinds.URL, "What clients see in front of BASE_PATH; unset, Location follows the request's Host."
     ] = None
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        kinds.NETWORKS,
+        "Peers whose Forwarded or X-Forwarded-Proto and -Host decide how Location begins; PUBLIC_URL goes before them.",
+    ] = ()
     auth_token: Annotated[
         Secret | None,
         kinds.SECRET,
@@ -41,6 +52,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_anonymous: Annotated[bool, kinds.SWITCH, "Listen beyond loopback without AUTH_TOKEN: anybody may upload."] = (
         False
     )
+    try_it: Annotated[
+        bool | None,
+        kinds.SWITCH,
+        "Serve a page at / to try uploads from a browser; unset, it is there on loopback and on a SOCKET.",
+    ] = None
     cors_origins: Annotated[
         tuple[str, ...], kinds.ORIGINS, "Web pages that may upload from a browser; * is all of them, empty is none."
     ] = ("*",)
@@ -88,6 +104,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[
         Literal["text", "json"], choice("text", "json"), "Lines for a person, or one JSON object a line."
     ] = "text"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.socket is not None or kinds.is_loopback(self.host)
+
+    @property
+    def has_page(self) -> bool:
+        """Whether there is a page to try uploads."""
+        return self.is_local if self.try_it is None else self.try_it
 
     @property
     def database(self) -> Path:

@@ -25,8 +25,12 @@ Raw = tuple[tuple[bytes, bytes], ...]
 Discovery = Callable[[bool], Reply]
 
 METHODS = "POST, HEAD, PATCH, DELETE, OPTIONS, GET, PUT"
-REQUEST_HEADERS = ("Authorization", "Content-Type", "X-HTTP-Method-Override", "X-Requested-With", "X-Request-ID")
-RESPONSE_HEADERS = ("Repr-Digest", "Retry-After", "X-Request-ID")
+DRAFT = ("Upload-Complete", "Upload-Incomplete", "Upload-Draft-Interop-Version")  # of the IETF's protocol
+REQUEST_HEADERS = (  # with those of the protocol: what pages of the field's clients send
+    *("Authorization", "Content-Type", "X-HTTP-Method-Override", "X-Requested-With", "X-Request-ID"),
+    *("Idempotency-Key", *DRAFT, "Content-Disposition", "Content-Digest", "Repr-Digest", "Want-Repr-Digest"),
+)
+RESPONSE_HEADERS = (*DRAFT, "Upload-Limit", "Repr-Digest", "Retry-After", "X-Request-ID")
 PREFLIGHT_AGE = "86400"  # seconds; each upload address is preflighted on its own
 
 _SLASHES = re.compile("/{2,}")
@@ -119,6 +123,14 @@ class Edge:
             await send(message)
 
         await self._app(scope, receive, send_with_headers if extra else send)
+
+    def unasked(self, headers: Iterable[tuple[bytes, bytes]]) -> Raw:
+        """Return what an answer needs that is given without asking the application, since the head is no good.
+
+        `headers` are those that could be read. Where `Origin` is not among them, it may have been there.
+        """
+        origin, _ = _origin_and_override(headers)
+        return self._extra(origin or "*")
 
     def _extra(self, origin: str | None) -> Raw:
         known = self._by_origin.get(origin)

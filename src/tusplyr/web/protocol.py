@@ -34,18 +34,8 @@ NAMES: dict[type, tuple[str, ...]] = {
         *("_start_asgi_task", "_unset_keepalive_if_required", "connection_lost", "connection_made", "data_received"),
         *("eof_received", "on_body", "on_header", "on_headers_complete", "on_message_begin", "on_response_complete"),
         *("pause_writing", "resume_writing", "send_400_response", "shutdown", "timeout_keep_alive_handler"),
-        *(
-            "cycle",
-            "flow",
-            "headers",
-            "loop",
-            "parser",
-            "pipeline",
-            "scope",
-            "timeout_keep_alive",
-            "timeout_keep_alive_task",
-            "transport",
-        ),
+        *("app", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "server_state"),
+        *("timeout_keep_alive", "timeout_keep_alive_task", "transport"),
     ),
     RequestResponseCycle: (
         *("body", "disconnected", "keep_alive", "message_event", "more_body", "receive", "response_complete"),
@@ -196,7 +186,7 @@ class TusplyrProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """See uvicorn; but a request that came whole before the nonsense gets its own answer first."""
         if not self._answer_first():
-            super().send_400_response(msg)
+            self._refuse(b"400 Bad Request", msg.encode())
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -296,9 +286,20 @@ class TusplyrProtocol(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         if self._answer_first():
             return
-        text = b"The head of the request is too large."
-        fields = b"content-type: text/plain\r\nconnection: close\r\ncontent-length: %d" % len(text)
-        self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + fields + b"\r\n\r\n" + text)
+        self._refuse(b"431 Request Header Fields Too Large", b"The head of the request is too large.")
+
+    def _refuse(self, status: bytes, text: bytes) -> None:
+        """Answer without asking the application, but for what every answer of it has, and close."""
+        unasked = getattr(self.app, "unasked", None)
+        fields = [
+            *self.server_state.default_headers,
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(text)),
+            (b"connection", b"close"),
+            *(unasked(self.headers or ()) if unasked else ()),
+        ]
+        lines = [b"HTTP/1.1 " + status, *(b": ".join(field) for field in fields), b"", text]
+        self.transport.write(b"\r\n".join(lines))
         self.transport.close()
 
     def _await_head(self) -> None:

@@ -38,13 +38,13 @@ from tusplyr.engine.engine import Engine
 from tusplyr.web.body import Bodies, RequestBody
 from tusplyr.web.download import Download
 from tusplyr.web.exchange import TRAILERS
+from tusplyr.web.forwarded import Proxies, origin
 from tusplyr.web.response import Rendered, json, text
 
 log = logging.getLogger(__name__)
 
 ID = re.compile(r"[0-9a-f]{32}\Z")
 NOT_PUBLISHED = "It could not be published yet; the server goes on trying."  # the reason is for operators alone
-HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+\Z")
 
 Call = Request[Any, Any, Any]
 Work = Callable[[Call, Head], Awaitable[Reply]]
@@ -57,19 +57,20 @@ class Site(Struct, frozen=True):
         base_path: where uploads live, e.g. ``/files``.
         public_url: what addresses start with; None: whatever host the request names.
         token: what every request must bring as a bearer token; None: nothing.
+        proxies: whose word counts on what host the client named, and by which scheme.
     """
 
     base_path: str
     public_url: str | None = None
     token: str | None = None
+    proxies: Proxies = Proxies()
 
     def address(self, request: Call, upload_id: str) -> str:
         """Return the URL of an upload: absolute, or a path when the request's host is not a plain one."""
         path = f"{self.base_path}/{upload_id}"
         if self.public_url:
             return self.public_url.rstrip("/") + path
-        host = request.headers.get("host", "")
-        return f"{request.scope['scheme']}://{host}{path}" if HOST.match(host) else path
+        return (origin(request.scope, self.proxies) or "") + path
 
     def locate(self, request: Call, reference: str) -> str | None:
         """Return the id of the upload at an address, absolute or relative to the request's; None where not ours."""
