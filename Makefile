@@ -1,4 +1,5 @@
-# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e and bench also need node and npm.
+# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e and bench also need node and npm,
+# e2e also chromium, maven and a JDK.
 .DEFAULT_GOAL := help
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -36,11 +37,15 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules  ## real clients through a proxy that cuts (needs node and npm)
+e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib  ## real clients through a proxy that cuts (needs npm, chromium, mvn)
 	$(PYTEST) -m e2e
 
 tests/e2e/js/node_modules: tests/e2e/js/package-lock.json
 	cd tests/e2e/js && npm ci
+	touch $@
+
+tests/e2e/java/lib: tests/e2e/java/pom.xml
+	mvn -q -B -C -f $< dependency:copy-dependencies -DoutputDirectory=lib
 	touch $@
 
 bench: $(STAMP)  ## measure us beside our peers, in turn; see bench/README.md
@@ -63,6 +68,6 @@ wheel: $(STAMP)  ## build dist/*.whl
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove everything that these targets made, but not ./data
-	rm -rf $(VENV) .work dist tests/e2e/js/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .work dist tests/e2e/js/node_modules tests/e2e/java/lib bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: help setup serve test lint format crash e2e bench bench-docs bench-peers docs lock wheel clean
