@@ -366,7 +366,7 @@ def test_verify_fails_on_what_is_damaged_or_missing_and_names_it(tmp_path):
 def test_sweep_says_what_it_did(running):
     done = run(running, "sweep")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "removed 0 spool files and 0 unfinished copies, purged 0 rows\n"
+    assert done.stdout == "expired 0 uploads, removed 0 spool files and 0 unfinished copies, purged 0 rows\n"
 
 
 def test_serve_names_a_port_in_use_in_one_line(tmp_path):

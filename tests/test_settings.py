@@ -39,7 +39,8 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
     samples = {
         "host": "::1", "port": "9000", "data_dir": "/srv/up", "base_path": "/a/b", "public_url": "https://example.org/x",
         "auth_token": TOKEN, "allow_anonymous": "true", "cors_origins": "https://a.example,http://b.example:81",
-        "max_length": "5GiB", "reserve": "0", "retain": "0", "sweep_interval": "1h", "idle_timeout": "1.5m",
+        "max_length": "5GiB", "reserve": "0", "expire_after": "2d", "gone_as_not_found": "true", "retain": "0",
+        "sweep_interval": "1h", "idle_timeout": "1.5m",
         "takeover_timeout": "9", "checkpoint_bytes": "1 MiB", "checkpoint_seconds": "0.5s", "buffers": "2",
         "threads": "1", "direct_body": "false", "store": "filesystem", "log_level": "debug", "log_format": "json",
     }  # fmt: skip
@@ -187,6 +188,8 @@ REFUSED = {
     "cors_origins": ["*,https://a.example", "a.example", "https://a.example/", "https://a.example/x",
                      "https://a.example,", "null"],
     "max_length": ["0", "-1", "9223372036854775808", "1e9", "1.5GiB", "64 XB", "GiB", "1 0", "1  KB", ""],
+    "expire_after": ["-1", "1w", ""],
+    "gone_as_not_found": ["maybe", ""],
     "retain": ["-1", "1w", "3651d", "inf", "nan", "1e3", ".5", ""],
     "idle_timeout": ["0", "0s"],
     "buffers": ["1", "65537", "16MiB"],

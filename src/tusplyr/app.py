@@ -241,7 +241,17 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
         publisher = Publisher(
             ledger=ledger, queue=ledger, spool=spool, store=store, claims=claims, offload=offload, tally=tally
         )
-        sweeper = Sweeper(ledger=ledger, spool=spool, store=store, offload=offload, retain=settings.retain)
+        limits = _limits(settings)
+        sweeper = Sweeper(
+            ledger=ledger,
+            spool=spool,
+            store=store,
+            claims=claims,
+            offload=offload,
+            tally=tally,
+            retain=settings.retain,
+            expire_after=limits.expire_after,
+        )
         parts = Parts(
             ledger=ledger,
             spool=spool,
@@ -251,7 +261,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
             intake=Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds)),
             publisher=publisher,
             provider=best_provider(),
-            limits=_limits(settings),
+            limits=limits,
             tally=tally,
         )
         yield Wired(Engine(parts), publisher, sweeper, ledger, tally)
@@ -264,7 +274,7 @@ def _look(spool: Path) -> int:
 
 
 def _limits(settings: Settings) -> Limits:
-    return Limits(settings.max_length)
+    return Limits(settings.max_length, settings.expire_after or None, forget=settings.gone_as_not_found)
 
 
 def _run(work: Callable[[], Coroutine[None, None, Result]]) -> Result:

@@ -5,7 +5,7 @@ know any implementation. Invariant: colour belongs to the port, not to the metho
 and `Claims` are async; `Spool`, `Writer` and `Store` block and are run through `engine.offload`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, Protocol
 
@@ -54,11 +54,15 @@ class Ledger(Protocol):
         """Change the status as `core.lifecycle` allows from `upload.status`; return the new row, its epoch one higher.
 
         With `content`, what was published is remembered in the same unit. Raises `Conflict` when other content is
-        remembered under its key, and `ValueError` for a change that the lifecycle does not know.
+        remembered under its key, and `ValueError` for a change that the lifecycle does not know. What is to expire
+        must be at the offset of `upload` still, else it is `Superseded`.
         """
 
     async def content(self, key: str) -> Content | None:
         """Return what was published under a key, whether or not the row of its upload is still there."""
+
+    def idle(self, before: float) -> AsyncIterator[Upload]:
+        """Yield `receiving` rows that were last changed at that time (Unix seconds) or earlier; not all at once."""
 
     async def purge(self, before: float) -> int:
         """Delete rows that ended (`stored`, `gone`) and were last changed before that time; count them."""

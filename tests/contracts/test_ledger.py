@@ -372,6 +372,59 @@ def test_move_with_an_old_offset_does_not_write_it_back(run):
     run(test)
 
 
+def test_a_length_may_come_late_and_never_changes(run):
+    async def test(ledger):
+        upload = await created(ledger, length=None)
+        assert (await ledger.get(upload.id)).length is None
+        row = await ledger.checkpoint(upload, 30, None)
+        assert row.length is None
+        row = await ledger.checkpoint(replace(row, length=50), 30, None)
+        assert await ledger.get(upload.id) == row
+        assert row.length == 50
+        for stale in (None, 60):
+            await refused(ledger, Superseded, ledger.checkpoint(replace(row, length=stale), 40, None), row)
+        done = await ledger.checkpoint(row, 50, None, SHA256)
+        assert (await ledger.get(upload.id)).status is done.status is Status.RECEIVED
+
+    run(test)
+
+
+def test_a_length_may_come_with_the_last_byte(run):
+    async def test(ledger):
+        upload = await created(ledger, length=None)
+        with pytest.raises(ValueError, match="not complete"):
+            await ledger.checkpoint(upload, 50, None, SHA256)
+        done = await ledger.checkpoint(replace(upload, length=50), 50, None, SHA256)
+        assert await ledger.get(upload.id) == done
+        assert (done.length, done.offset, done.status) == (50, 50, Status.RECEIVED)
+
+    run(test)
+
+
+def test_what_expires_must_be_where_it_was(run):
+    async def test(ledger):
+        upload = await created(ledger)
+        row = await ledger.checkpoint(upload, 30, None)
+        await refused(ledger, Superseded, ledger.move(upload, Status.GONE, reason=Reason.EXPIRED), row)
+        gone = await ledger.move(row, Status.GONE, reason=Reason.EXPIRED)
+        assert await ledger.get(upload.id) == gone
+        assert gone.reason is Reason.EXPIRED
+
+    run(test)
+
+
+def test_idle_uploads_are_those_that_receive_and_were_not_changed_for_long(run):
+    async def test(ledger):
+        old = [await created(ledger, id=f"{first:x}" * 32) for first in range(16)]
+        await created(ledger, updated_at=8.0)
+        await created(ledger, status=Status.RECEIVED)
+        await created(ledger, status=Status.STORED)
+        assert {upload.id async for upload in ledger.idle(1.5)} == {upload.id for upload in old}
+        assert [upload async for upload in ledger.idle(1.4)] == []
+
+    run(test)
+
+
 def test_published_content_is_remembered_with_the_move(run):
     async def test(ledger):
         upload = await created(ledger, status=Status.RECEIVED, sha256=SHA256)

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -19,6 +20,8 @@ from sqlalchemy.pool import NullPool
 
 import tusplyr
 from tusplyr.core.errors import LedgerDown
+from tusplyr.core.media import media_of
+from tusplyr.core.model import Upload
 from tusplyr.ledger.committer import connect
 from tusplyr.ledger.listing import list_uploads
 from tusplyr.ledger.migrate import configuration, migrate
@@ -59,6 +62,15 @@ def test_a_migrated_database_has_exactly_the_tables_of_the_code(path):
         assert compare_metadata(context, metadata) == []
 
 
+def test_the_look_for_idle_uploads_takes_a_share_of_the_table_at_a_time(path):
+    migrate(path)
+    sql = compile_for(sqlite.dialect(paramstyle="named")).idle
+    with closing(connect(path)) as connection:
+        values = {"low": "00", "high": "01", "before": 1, "limit": 1}
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+    assert [row[3] for row in plan] == ["SEARCH uploads USING PRIMARY KEY (id>? AND id<?)"]
+
+
 @pytest.mark.parametrize("name", ["due", "purge"])
 def test_the_queue_and_the_purge_look_at_no_row_that_they_do_not_need(path, name):
     migrate(path)
@@ -79,6 +91,28 @@ def test_migrating_makes_the_database_and_again_changes_nothing(path):
     migrate(path)
     assert path.read_bytes() == before
     open_and_close(path)
+
+
+def test_a_database_of_the_first_revision_keeps_its_uploads_and_its_shape(path):
+    engine = create_engine("sqlite://", creator=lambda: connect(path, "rwc"), poolclass=NullPool)
+    with engine.connect() as connection, connection.begin():
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO uploads VALUES ('a', 'receiving', 0, 10, 4, X'00FF', 'audio', '.wav', 'audio/wav', 1.5, 2.5,"
+            " X'01', NULL, 0, 0.0, NULL, NULL)"
+        )
+    engine.dispose()
+    migrate(path)
+    (upload,) = list_uploads(path, limit=9)
+    assert upload == Upload(
+        id="a", length=10, offset=4, metadata=b"\0\xff", media=media_of("a.wav"), created_at=1.5, updated_at=2.5,
+        digest=b"\x01",
+    )  # fmt: skip
+    with closing(connect(path)) as connection:
+        tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+    assert tables["uploads"].rstrip().endswith("WITHOUT ROWID")
 
 
 def test_two_that_migrate_at_once_do_it_once(path):

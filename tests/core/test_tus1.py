@@ -13,6 +13,7 @@ from tusplyr.core.errors import (
     Gone,
     Interrupted,
     LedgerDown,
+    LengthFixed,
     MethodNotAllowed,
     NoSpace,
     NotFound,
@@ -83,6 +84,7 @@ def test_a_client_of_tus_says_so(headers, speaks):
     [
         pytest.param({"upload-length": "100"}, Create(length=100), id="CR-02"),
         pytest.param({"upload-length": "0"}, Create(length=0), id="CR-07"),
+        pytest.param({"upload-defer-length": "1"}, Create(length=None), id="DL-02"),
         pytest.param({"upload-length": "1000"}, Create(length=1000), id="CR-08 equal"),
         pytest.param(
             {"upload-length": "5", "upload-metadata": "filename YS53YXY="},
@@ -143,7 +145,10 @@ def test_a_post_makes_a_creation(headers, command):
         pytest.param({"upload-length": "5", "upload-metadata": ("a YQ==", "a YQ==")}, BadHeader, 400, id="MD-05"),
         pytest.param({"upload-length": "5", "upload-checksum": "sha1 x"}, BadHeader, 400, id="CK-14"),
         pytest.param({"upload-concat": "partial", "upload-length": "5"}, BadHeader, 400, id="C-53 concat"),
-        pytest.param({"upload-defer-length": "1"}, BadHeader, 400, id="C-53 defer"),
+        *(
+            pytest.param({"upload-defer-length": text}, BadHeader, 400, id=f"DL-02 {text!r}")
+            for text in ("0", "2", "true", "", "01", "1, 1")
+        ),
         pytest.param({"upload-length": "5", "content-length": "x", **BODY}, BadHeader, 400, id="length of the body"),
         pytest.param({"upload-length": "1001", "upload-metadata": "a *"}, TooLarge, 413, id="1.9 413 before metadata"),
     ],
@@ -182,12 +187,14 @@ def test_a_bad_post_is_refused(headers, error, status):
             id="C-43 63 bits",
         ),
         pytest.param(
-            {"upload-offset": "70", "upload-length": "100", **BODY}, Append(offset=70, body_length=0), id="DL-12 equal"
+            {"upload-offset": "70", "upload-length": "100", **BODY},
+            Append(offset=70, body_length=0, length=100),
+            id="DL-05",
         ),
     ],
 )
 def test_a_patch_makes_an_append(headers, command):
-    assert tus1.read_append(head("PATCH", headers), UPLOAD) == command
+    assert tus1.read_append(head("PATCH", headers)) == command
 
 
 @pytest.mark.parametrize(
@@ -202,13 +209,13 @@ def test_a_patch_makes_an_append(headers, command):
             for text in ("-1", "abc", "1.5", "+3", "1_0", "", "9" * 20)
         ),
         pytest.param({"upload-offset": "70", "upload-checksum": "sha1 x", **BODY}, BadHeader, 400, id="CK-14"),
-        pytest.param({"upload-offset": "70", "upload-length": "99", **BODY}, BadHeader, 400, id="DL-12 different"),
+        pytest.param({"upload-offset": "70", "upload-length": "9" * 20, **BODY}, TooLarge, 413, id="DL-09 63 bits"),
         pytest.param({"upload-offset": "70", "upload-length": "x", **BODY}, BadHeader, 400, id="C-03"),
     ],
 )
 def test_a_bad_patch_is_refused(headers, error, status):
     with pytest.raises(error) as raised:
-        tus1.read_append(head("PATCH", headers), UPLOAD)
+        tus1.read_append(head("PATCH", headers))
     assert tus1.refuse(raised.value, "PATCH", LIMITS).status == status
 
 
@@ -232,12 +239,18 @@ CONTENT = (
             (("Upload-Offset", "70"), ("Upload-Length", "100"), ("Upload-Metadata", "a \xe9,b ")),
             id="MD-08",
         ),
-        pytest.param(Found(STORED), 200, (("Upload-Offset", "100"), ("Upload-Length", "100"), *CONTENT), id="C-26"),
+        pytest.param(
+            Found(replace(UPLOAD, length=None)),
+            200,
+            (("Upload-Offset", "70"), ("Upload-Defer-Length", "1")),
+            id="DL-03 DL-04",
+        ),
+        pytest.param(Found(STORED), 200, (("Upload-Offset", "100"), *CONTENT, ("Upload-Length", "100")), id="C-26"),
         pytest.param(Terminated(), 204, (), id="TM-02"),
     ],
 )
 def test_an_outcome_makes_a_reply(outcome, status, headers):
-    reply = tus1.write(outcome, ADDRESS)
+    reply = tus1.write(outcome, ADDRESS, LIMITS)
     assert (reply.status, reply.headers, reply.body, reply.close) == (status, headers, "", False)
 
 
@@ -248,6 +261,7 @@ def test_an_outcome_makes_a_reply(outcome, status, headers):
         pytest.param(WrongVersion("x"), 412, (("Tus-Version", "1.0.0"),), False, id="C-06"),
         pytest.param(TooLarge("x"), 413, (("Tus-Max-Size", "1000"),), False, id="CR-08"),
         pytest.param(WrongType("x"), 415, (), False, id="C-31"),
+        pytest.param(LengthFixed("x"), 400, (), False, id="DL-06"),
         pytest.param(BadHeader("x"), 400, (), False, id="C-45"),
         pytest.param(NotFound(), 404, (), False, id="C-37"),
         pytest.param(Gone(), 410, (), False, id="EX-05"),
@@ -292,8 +306,44 @@ def test_location_is_on_no_error_and_the_offset_on_409_alone():  # 1.10
 )
 def test_discovery_says_what_is_built(limits, extra):  # C-04, C-09, C-50, CR-01, CW-01, TM-01
     reply = tus1.write_discovery(limits)
-    offered = (("Tus-Version", "1.0.0"), ("Tus-Extension", "creation,creation-with-upload,termination"))
+    offered = (
+        ("Tus-Version", "1.0.0"),
+        ("Tus-Extension", "creation,creation-with-upload,creation-defer-length,termination"),
+    )
     assert (reply.status, reply.headers) == (204, (*offered, *extra))
+
+
+DAY = Limits(expire_after=86_400.0)
+FRESH = replace(UPLOAD, updated_at=1_403_625_600.75)
+EXPIRES = ("Upload-Expires", "Wed, 25 Jun 2014 16:00:00 GMT")
+
+
+def test_what_may_expire_is_offered_only_where_it_does():  # EX-01
+    assert "expiration" in tus1.extensions(DAY)
+    assert "expiration" not in tus1.extensions(Limits())
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        pytest.param(Created(FRESH), id="EX-03"),
+        pytest.param(Appended(FRESH), id="EX-02"),
+        pytest.param(Found(FRESH), id="EX-11"),
+    ],
+)
+def test_an_unfinished_upload_says_when_it_expires(outcome):  # EX-06: fixed English names, GMT
+    assert EXPIRES in tus1.write(outcome, ADDRESS, DAY).headers
+
+
+@pytest.mark.parametrize("outcome", [Created(STORED), Appended(STORED), Found(STORED)])
+def test_a_whole_upload_does_not(outcome):  # EX-08
+    assert "Upload-Expires" not in dict(tus1.write(outcome, ADDRESS, DAY).headers)
+
+
+@pytest.mark.parametrize("error", [OffsetMismatch(70, 5), TooLarge("x"), WrongType("x"), BadHeader("x"), Busy()])
+def test_a_refused_patch_says_it_too(error):  # EX-02: every PATCH response
+    assert EXPIRES in tus1.refuse(error, "PATCH", DAY, FRESH).headers
+    assert "Upload-Expires" not in dict(tus1.refuse(error, "PATCH", DAY).headers)
 
 
 def test_every_reply_is_labelled_and_never_cached():  # C-05, C-23

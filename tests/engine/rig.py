@@ -131,8 +131,11 @@ class Rig:
             ledger=self.ledger,
             spool=self.spool,
             store=self.store,
+            claims=self.claims,
             offload=self.offload,
+            tally=self.tally,
             retain=self.retain,
+            expire_after=self.limits.expire_after,
             clock=self.clock,
         )
         self.engine = Engine(
@@ -147,7 +150,8 @@ class Rig:
                 provider=self.provider,
                 limits=self.limits,
                 tally=self.tally,
-            )
+            ),
+            clock=self.clock,
         )
 
     async def create(self, length: int, *script: Any, known: bool = False) -> Upload:
@@ -159,7 +163,7 @@ class Rig:
 
     async def append(self, upload_id: str, offset: int, body: ScriptedBody, length: int | None = None) -> Upload:
         """One PATCH."""
-        return (await self.engine.append(upload_id, lambda _: Append(offset=offset, body_length=length), body)).upload
+        return (await self.engine.append(upload_id, lambda: Append(offset=offset, body_length=length), body)).upload
 
     async def row(self, upload_id: str) -> Upload:
         """The row as the ledger has it."""

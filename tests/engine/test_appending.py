@@ -82,10 +82,6 @@ def failing(*errors):
     return step
 
 
-def at_the_offset(row):
-    return Append(offset=row.offset, body_length=None)
-
-
 async def stored(rig, upload_id):
     row = await rig.row(upload_id)
     assert (row.status, row.offset, row.sha256) == (Status.STORED, len(DATA), SHA256)
@@ -289,6 +285,10 @@ def test_a_takeover_chain_of_three_keeps_every_byte_in_order(rig, run):
         upload = await rig.create(10)
         bodies = [ScriptedBody(DATA[:3], HANG), ScriptedBody(HANG), ScriptedBody(DATA[3:])]
         tasks = []
+
+        def at_the_offset():
+            return Append(offset=rig.ledger._rows[upload.id].offset, body_length=None)
+
         for body in bodies:
             tasks.append(asyncio.create_task(rig.engine.append(upload.id, at_the_offset, body)))
             await asyncio.sleep(0.01 if body is bodies[0] else 0)
@@ -307,7 +307,7 @@ def test_a_second_request_with_a_bad_head_interrupts_nobody(rig, run):
         append = asyncio.create_task(rig.append(upload.id, 0, body))
         await until(lambda: len(body.handed) == 6)
 
-        def refuse(_):
+        def refuse():
             raise BadHeader("no")
 
         with pytest.raises(BadHeader):

@@ -95,6 +95,9 @@ class Uploads(RuleBasedStateMachine):
         ledger, spool, store = (Mortal(port, self.fate) for port in (self.ledger, self.spool, self.store))
         self.rig = Rig(ledger=ledger, spool=spool, store=store, pace=Pace(span=5), clock=lambda: self.now, retain=2e9)
 
+    def at_the_end(self, upload_id: str) -> Append:
+        return Append(offset=self.ledger._rows[upload_id].offset, body_length=None)
+
     def run(self, coroutine):
         async def limited():
             async with asyncio.timeout(5):
@@ -143,8 +146,8 @@ class Uploads(RuleBasedStateMachine):
         each.end_seen = each.end_seen or end in {"end", "pause"}
 
         async def start() -> None:
-            def read(row: Upload) -> Append:
-                return Append(offset=row.offset, body_length=None)
+            def read() -> Append:
+                return self.at_the_end(upload_id)
 
             row = await self.ledger.get(upload_id)
             found = row.offset
@@ -250,7 +253,7 @@ class Uploads(RuleBasedStateMachine):
             row = await self.ledger.get(upload_id)
             script = [each.data[at : at + 3] for at in range(row.offset, len(each.data), 3)]
             body = ScriptedBody(*script, *end)
-            append = self.rig.engine.append(upload_id, lambda now: Append(offset=now.offset, body_length=None), body)
+            append = self.rig.engine.append(upload_id, lambda: self.at_the_end(upload_id), body)
             tasks = [asyncio.create_task(append), *(task for each in self.known.values() for task, _ in each.running)]
             await asyncio.wait(tasks[:1], timeout=0.01)
             self.fate.end()

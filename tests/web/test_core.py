@@ -21,13 +21,15 @@ def test_options_tells_what_the_server_speaks_and_offers(tus, path, line):
     assert reply.status == 204
     check_standard(reply)
     assert reply.headers["tus-version"] == "1.0.0"
-    assert reply.headers["tus-extension"] == "creation,creation-with-upload,termination"
+    assert (
+        reply.headers["tus-extension"] == "creation,creation-with-upload,creation-defer-length,expiration,termination"
+    )
     assert reply.headers["tus-max-size"] == str(MAX_LENGTH)
 
 
 def test_c_09_an_extension_that_is_not_built_is_not_advertised(tus):
     offered = ask(tus, "OPTIONS", "/files").headers["tus-extension"].split(",")
-    for extension in ("creation-defer-length", "expiration", "checksum", "checksum-trailer", "concatenation"):
+    for extension in ("checksum", "checksum-trailer", "concatenation"):
         assert extension not in offered
     assert "tus-checksum-algorithm" not in ask(tus, "OPTIONS", "/files").headers
 
@@ -35,8 +37,6 @@ def test_c_09_an_extension_that_is_not_built_is_not_advertised(tus):
 @pytest.mark.parametrize(
     "lines",
     [
-        pytest.param(("Upload-Defer-Length: 1",), id="DL-01 C-53"),
-        pytest.param(("Upload-Defer-Length: 1", "Upload-Length: 5"), id="DL-02 CR-06 D-19"),
         pytest.param(("Upload-Length: 5", "Upload-Concat: partial"), id="CC-01 D-34"),
         pytest.param(("Upload-Concat: final;/files/a /files/b",), id="CC-04"),
         pytest.param(("Upload-Length: 5", "Upload-Checksum: sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", BODY), id="CK-14"),
@@ -60,13 +60,6 @@ def test_cc_27_upload_concat_is_ignored_on_everything_but_post(tus):
     assert ask(tus, "HEAD", path, TUS, "Upload-Concat: partial").status == 200
     assert patch(tus, path, 0, "Upload-Concat: partial").status == 204
     assert ask(tus, "DELETE", path, TUS, "Upload-Concat: partial").status == 204
-
-
-def test_ex_01_nothing_expires_so_no_reply_has_upload_expires(tus):
-    reply = post(tus, "Upload-Length: 5")
-    path = "/files/" + reply.headers["location"].rpartition("/")[2]
-    for said in (reply, patch(tus, path, 0), patch(tus, path, 0), tus.head(path)):
-        assert "upload-expires" not in said.headers
 
 
 # Versions

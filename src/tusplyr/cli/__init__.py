@@ -75,7 +75,8 @@ def sweep(settings: Settings) -> None:
     with told(app.StartFailed):
         report = app.sweep(settings)
     click.echo(
-        f"removed {report.discarded} spool files and {report.unfinished} unfinished copies, purged {report.purged} rows"
+        f"expired {report.expired} uploads, removed {report.discarded} spool files and"
+        f" {report.unfinished} unfinished copies, purged {report.purged} rows"
     )
 
 

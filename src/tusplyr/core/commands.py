@@ -28,14 +28,14 @@ class Create(Struct, frozen=True, kw_only=True):
     """Make an upload, and append to it when `append` is there.
 
     Attributes:
-        length: bytes promised.
+        length: bytes promised; None where the client will say it later.
         metadata: the description as it was sent, to be echoed byte for byte.
         media: what the content is.
         append: the request's own body counts as the first append.
         body_length: bytes the body says it has; None when it is chunked.
     """
 
-    length: int
+    length: int | None
     metadata: bytes | None = None
     media: Media = OTHER
     append: bool = False
@@ -48,10 +48,12 @@ class Append(Struct, frozen=True, kw_only=True):
     Attributes:
         offset: where the client believes the upload ends.
         body_length: bytes the body says it has; None when it is chunked.
+        length: bytes of the whole upload, where the request says so.
     """
 
     offset: int
     body_length: int | None
+    length: int | None = None
 
 
 class Created(Struct, frozen=True):

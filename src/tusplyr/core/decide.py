@@ -6,10 +6,13 @@ to act, or raises from `core.errors` before anything was read or written.
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tusplyr.core.commands import Append, Create
-from tusplyr.core.errors import Gone, NotFound, OffsetMismatch, TooLarge
+from tusplyr.core.errors import Gone, LengthFixed, NotFound, OffsetMismatch, TooLarge
 from tusplyr.core.model import Reason, Status, Upload
+
+GONE = {Reason.EXPIRED: "This upload has expired", Reason.LOST: "The bytes of this upload are lost"}
 
 
 class Limits(Struct, frozen=True):
@@ -17,27 +20,46 @@ class Limits(Struct, frozen=True):
 
     Attributes:
         max_length: bytes of the longest upload; None for no limit.
+        expire_after: seconds without progress after which an unfinished upload expires; None for never.
+        forget: an upload that is gone is answered like one that never was.
     """
 
     max_length: int | None = None
+    expire_after: float | None = None
+    forget: bool = False
 
 
-def present(upload: Upload | None) -> Upload:
+def expires_at(upload: Upload, limits: Limits) -> float | None:
+    """Return when an upload expires unless more of it arrives (Unix seconds); None for never."""
+    if limits.expire_after is None or upload.status is not Status.RECEIVING:
+        return None
+    return upload.updated_at + limits.expire_after
+
+
+def present(upload: Upload | None, limits: Limits, now: float | None = None) -> Upload:
     """Return the upload if a client may still address it.
+
+    Args:
+        upload: the row, if there is one.
+        limits: see there.
+        now: Unix seconds; None while a body of it is being received, under which it does not expire.
 
     Raises:
         NotFound: there is none, or it was terminated.
-        Gone: its bytes were lost.
+        Gone: it has expired, whether or not the sweep has been here; or its bytes were lost.
     """
     if upload is None or upload.reason is Reason.TERMINATED:
         raise NotFound
-    if upload.status is Status.GONE:
-        raise Gone
-    return upload
+    deadline = expires_at(upload, limits)
+    overdue = now is not None and deadline is not None and now >= deadline
+    reason = Reason.EXPIRED if overdue else upload.reason
+    if reason is None:
+        return upload
+    raise NotFound if limits.forget else Gone(GONE[reason])
 
 
 def promise(length: int, limits: Limits) -> None:
-    """Allow or refuse the length of a new upload.
+    """Allow or refuse the length of an upload.
 
     Raises:
         TooLarge: it is more than the limit.
@@ -52,31 +74,56 @@ def create(command: Create, limits: Limits) -> None:
     Raises:
         TooLarge: it promises more than the limit, or its body is longer than its promise.
     """
-    promise(command.length, limits)
+    if command.length is not None:
+        promise(command.length, limits)
     if command.append:
-        _fits(0, command.body_length, command.length)
+        _fits(0, command.body_length, command.length if command.length is not None else limits.max_length)
 
 
-def append(upload: Upload, command: Append) -> int:
-    """Return how many bytes the body may have; zero when the upload is complete.
+def promised(upload: Upload, command: Append, limits: Limits) -> Upload:
+    """Return the upload with the length that an append says it has. Nothing is recorded by that.
 
     Raises:
-        OffsetMismatch: the client is wrong about where the upload ends.
-        TooLarge: the body says that it is longer than what is missing.
+        LengthFixed: another length was promised before, or more than that is here already.
+        TooLarge: it is more than the limit.
     """
+    if command.length is None or command.length == upload.length:
+        return upload
+    if upload.length is not None:
+        raise LengthFixed(f"This upload was promised {upload.length} bytes, and that does not change.")
+    if command.length < upload.offset:
+        raise LengthFixed(f"This upload has {upload.offset} bytes already; it cannot be {command.length} long.")
+    promise(command.length, limits)
+    return replace(upload, length=command.length)
+
+
+def append(upload: Upload, command: Append, limits: Limits) -> Upload:
+    """Return the upload as the body will be received: with its length, if that is known by now.
+
+    Raises:
+        LengthFixed, TooLarge: see `promised`.
+        OffsetMismatch: the client is wrong about where the upload ends.
+        TooLarge: the body says that it is longer than what is missing, or than is allowed.
+    """
+    upload = promised(upload, command, limits)
     if command.offset != upload.offset:
         raise OffsetMismatch(upload.offset, command.offset)
-    _fits(upload.offset, command.body_length, upload.length)
-    return upload.length - upload.offset
+    _fits(upload.offset, command.body_length, end(upload, limits))
+    return upload
 
 
-def admit(at: int, length: int) -> None:
+def end(upload: Upload, limits: Limits) -> int | None:
+    """Return the offset that no body may pass; None where there is no such thing."""
+    return limits.max_length if upload.length is None else upload.length
+
+
+def admit(at: int, end: int | None) -> None:
     """Allow or refuse a body that, as read so far, ends at `at`; for bodies that do not say how long they are.
 
     Raises:
-        TooLarge: it passes the promised length.
+        TooLarge: it passes the `end` of the upload.
     """
-    if at > length:
+    if end is not None and at > end:
         raise TooLarge("The body is longer than what this upload has left; the source has changed or is not the same.")
 
 
@@ -85,6 +132,6 @@ def settle(upload: Upload, offset: int) -> Status:
     return Status.RECEIVED if offset == upload.length else Status.RECEIVING
 
 
-def _fits(offset: int, body_length: int | None, length: int) -> None:
-    if body_length is not None and offset + body_length > length:
-        raise TooLarge(f"The body has {body_length} bytes; this upload has {length - offset} left.")
+def _fits(offset: int, body_length: int | None, end: int | None) -> None:
+    if body_length is not None and end is not None and offset + body_length > end:
+        raise TooLarge(f"The body has {body_length} bytes; this upload has {end - offset} left.")

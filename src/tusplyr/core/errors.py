@@ -54,13 +54,13 @@ class NotFound(Refused):
 
 
 class Gone(Refused):
-    """There was such an upload, and its bytes are lost."""
+    """There was such an upload; it expired, or its bytes are lost."""
 
     code = "gone"
     status = 410
 
-    def __init__(self) -> None:
-        super().__init__("The bytes of this upload are gone; create a new one.")
+    def __init__(self, why: str = "The bytes of this upload are gone") -> None:
+        super().__init__(f"{why}; create a new one.")
 
 
 class MethodNotAllowed(Refused):
@@ -94,6 +94,12 @@ class OffsetMismatch(Refused):
         super().__init__(f"The upload is at {expected} bytes; this request starts at {given}.")
         self.expected = expected
         self.given = given
+
+
+class LengthFixed(Refused):
+    """The length of the upload was promised already, or is behind what has arrived."""
+
+    code = "length_fixed"
 
 
 class TooLarge(Refused):

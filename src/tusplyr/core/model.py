@@ -25,6 +25,7 @@ class Reason(StrEnum):
     """Why an upload is gone."""
 
     TERMINATED = "terminated"
+    EXPIRED = "expired"
     LOST = "lost"
 
 
@@ -53,7 +54,7 @@ class Upload(Struct, frozen=True, kw_only=True):
         id: 32 lower-case hex digits of randomness; says nothing.
         status: see `Status`.
         epoch: rises with every change of status; a change made under an older epoch is refused.
-        length: bytes promised.
+        length: bytes promised; None where the client has not said it yet.
         offset: bytes durable and acknowledged; never decreases.
         metadata: the client's description, byte for byte as it was sent; None when there was none.
         media: see `Media`.
@@ -68,7 +69,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    length: int
+    length: int | None
     media: Media
     created_at: float
     updated_at: float

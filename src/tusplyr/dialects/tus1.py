@@ -5,6 +5,8 @@ storage or any other protocol. Invariant: each function is pure, and nothing out
 `core.headers` names a header of tus.
 """
 
+from email.utils import formatdate
+
 from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Head, Outcome, Reply
 from tusplyr.core.decide import Limits
@@ -27,7 +29,8 @@ from tusplyr.core.model import MAX_INTEGER, Upload
 
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
-EXTENSIONS = ("creation", "creation-with-upload", "termination")
+EXPIRATION = "expiration"
+EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", EXPIRATION, "termination")
 FILE_ID = "Tusplyr-File-Id"
 HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
 
@@ -58,7 +61,6 @@ RESPONSE_HEADERS = (
 
 _TOLERANT = frozenset({"HEAD", "GET"})  # browsers and monitors do not speak tus
 _NOT_BUILT = {  # an extension that is not advertised is refused, never half done
-    "upload-defer-length": "Upload-Defer-Length: this server does not offer creation-defer-length.",
     "upload-concat": "Upload-Concat: this server does not offer concatenation.",
     "upload-checksum": "Upload-Checksum: this server does not offer checksum.",
 }
@@ -83,9 +85,10 @@ def check_version(head: Head) -> None:
 
 def read_create(head: Head, limits: Limits) -> Create:
     """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9."""
-    _refuse_unbuilt(head, "upload-concat", "upload-defer-length")
-    length = _integer(head, "Upload-Length", TooLarge)
-    decide.promise(length, limits)
+    _refuse_unbuilt(head, "upload-concat")
+    length = _length(head)
+    if length is not None:
+        decide.promise(length, limits)
     lines = head.headers.get("upload-metadata", ())
     pairs = parse_metadata(lines)
     raw = ",".join(lines)
@@ -99,15 +102,14 @@ def read_create(head: Head, limits: Limits) -> Create:
     )
 
 
-def read_append(head: Head, upload: Upload) -> Append:
-    """Make a command from a PATCH of an upload that is there. Raises what the head deserves."""
+def read_append(head: Head) -> Append:
+    """Make a command from a PATCH. Raises what the head deserves."""
     if not _is_body(head):
         raise WrongType(f"The body of a PATCH must be labelled Content-Type: {BODY_TYPE}.")
     offset = _integer(head, "Upload-Offset")
     _refuse_unbuilt(head, "upload-checksum")
-    if "upload-length" in head.headers and _integer(head, "Upload-Length") != upload.length:
-        raise BadHeader(f"Upload-Length: this upload was promised {upload.length} bytes, and that does not change.")
-    return Append(offset=offset, body_length=body_length(head))
+    length = _integer(head, "Upload-Length", TooLarge) if "upload-length" in head.headers else None
+    return Append(offset=offset, body_length=body_length(head), length=length)
 
 
 def body_length(head: Head) -> int | None:
@@ -127,28 +129,39 @@ def body_length(head: Head) -> int | None:
         return MAX_INTEGER + 1
 
 
-def write(outcome: Outcome, address: str) -> Reply:
+def write(outcome: Outcome, address: str, limits: Limits) -> Reply:
     """Make a reply from an outcome; `address` is the URL of the upload."""
     match outcome:
         case Created(upload):
-            headers = (("Location", address), ("Upload-Offset", str(upload.offset)), *_content(upload))
-            return Reply(201, headers)
+            return Reply(201, (("Location", address), *_progress(upload, limits)))
         case Appended(upload):
-            return Reply(204, (("Upload-Offset", str(upload.offset)), *_content(upload)))
+            return Reply(204, _progress(upload, limits))
         case Found(upload):
-            return Reply(200, _description(upload))
+            return Reply(200, (*_progress(upload, limits), *_description(upload)))
         case _:
             return Reply(204)
 
 
 def write_discovery(limits: Limits) -> Reply:
     """Answer OPTIONS (C-50): what this server speaks and offers."""
-    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", ",".join(EXTENSIONS)), *_max_size(limits)))
+    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", ",".join(extensions(limits))), *_max_size(limits)))
 
 
-def refuse(error: TusplyrError, method: str, limits: Limits) -> Reply:
-    """Make a reply from an error. HEAD is never answered with a 5xx: clients would start again from byte 0."""
-    status, headers = error.status, _facts(error, limits)
+def extensions(limits: Limits) -> list[str]:
+    """Return what is offered under these limits."""
+    return [name for name in EXTENSIONS if name != EXPIRATION or limits.expire_after is not None]
+
+
+def refuse(error: TusplyrError, method: str, limits: Limits, upload: Upload | None = None) -> Reply:
+    """Make a reply from an error. HEAD is never answered with a 5xx: clients would start again from byte 0.
+
+    Args:
+        error: what happened.
+        method: of the request.
+        limits: what this server allows.
+        upload: the one that a PATCH was for, if it is there: every reply to one says when it expires (EX-02).
+    """
+    status, headers = error.status, (*_facts(error, limits), *_expiry(upload, limits))
     if method == "HEAD" and status >= 500:  # noqa: PLR2004 - the class of server errors
         status, headers = 423, (("Retry-After", "1"),)
     # What is ours alone (Broken) is told in fixed words; its cause is in the log.
@@ -174,8 +187,19 @@ def _facts(error: TusplyrError, limits: Limits) -> tuple[tuple[str, str], ...]:
             return (("Retry-After", str(seconds)),) if seconds else ()
 
 
+def _progress(upload: Upload, limits: Limits) -> tuple[tuple[str, str], ...]:
+    return (("Upload-Offset", str(upload.offset)), *_expiry(upload, limits), *_content(upload))
+
+
+def _expiry(upload: Upload | None, limits: Limits) -> tuple[tuple[str, str], ...]:
+    """The date as RFC 9110, section 5.6.7, wants it; a fraction of a second is dropped: never too late."""
+    at = decide.expires_at(upload, limits) if upload else None
+    return () if at is None else (("Upload-Expires", formatdate(at, usegmt=True)),)
+
+
 def _description(upload: Upload) -> tuple[tuple[str, str], ...]:
-    headers = (("Upload-Offset", str(upload.offset)), ("Upload-Length", str(upload.length)), *_content(upload))
+    known = ("Upload-Defer-Length", "1") if upload.length is None else ("Upload-Length", str(upload.length))
+    headers = (known,)
     if upload.metadata is None:
         return headers
     return (*headers, ("Upload-Metadata", upload.metadata.decode("latin-1")))
@@ -189,6 +213,18 @@ def _content(upload: Upload) -> tuple[tuple[str, str], ...]:
 
 def _max_size(limits: Limits) -> tuple[tuple[str, str], ...]:
     return () if limits.max_length is None else (("Tus-Max-Size", str(limits.max_length)),)
+
+
+def _length(head: Head) -> int | None:
+    """Return the length of a new upload, None where it is deferred."""
+    deferred = single(head.headers, "upload-defer-length")
+    if deferred is None:
+        return _integer(head, "Upload-Length", TooLarge)
+    if "upload-length" in head.headers:
+        raise BadHeader("Upload-Length and Upload-Defer-Length exclude each other; send one of them.")
+    if deferred != "1":
+        raise BadHeader("Upload-Defer-Length must be 1; leave it out where Upload-Length says the length.")
+    return None
 
 
 def _integer(head: Head, name: str, beyond: type[Refused] = BadHeader) -> int:

@@ -21,7 +21,18 @@ from tusplyr.core import decide
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import BytesLost, Gone, NoSpace, NotReady, Refused, Stopped, StoreDown, Superseded, TooLarge
+from tusplyr.core.errors import (
+    Broken,
+    BytesLost,
+    Gone,
+    NoSpace,
+    NotReady,
+    Refused,
+    Stopped,
+    StoreDown,
+    Superseded,
+    TooLarge,
+)
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.engine.intake import Intake
 from tusplyr.engine.offload import Offload, Result, joined
@@ -37,7 +48,7 @@ IDS = 64  # ids drawn at once
 FRESH = 2.0  # seconds for which a row that this process wrote is believed, although a command may have changed it
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
 
-Read = Callable[[Upload], Append]
+Read = Callable[[], Append]
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -81,7 +92,7 @@ class Engine:
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        if not command.length:
+        if command.length == 0:
             return Created(await self._create_empty(upload))
         await self._ledger.create(upload)
         self._tally.created += 1
@@ -99,7 +110,7 @@ class Engine:
 
         Args:
             upload_id: hostile text is fine.
-            read: makes the command from the request, given the row; raises what the head deserves.
+            read: makes the command from the request, once the upload is known to be there; raises what it deserves.
             body: not touched before everything that can refuse it has been asked.
 
         Raises:
@@ -108,14 +119,15 @@ class Engine:
             Cut, Stopped, TooLarge, NoSpace, Broken: see `Intake.receive`.
         """
         if self._claims.held(upload_id):
-            read(decide.present(await self._ledger.get(upload_id)))  # refused before anybody is disturbed
+            row = await self._present(upload_id, busy=True)
+            decide.promised(row, read(), self.limits)  # refused before anybody is disturbed
         async with self._claims.hold(upload_id, body.stop):
-            upload = await self._row(upload_id, read)
+            row, upload = await self._row(upload_id, read)
             try:
-                return Appended(await self._receive(upload, body))
+                return Appended(await self._receive(upload, body, news=row.length != upload.length))
             except Superseded:
                 log.info("upload %s was ended by a command while bytes of it came in", upload_id)
-                decide.present(await self._ledger.get(upload_id))
+                await self._present(upload_id)
                 raise
 
     async def query(self, upload_id: str, *, interrupts: bool) -> Found:
@@ -125,11 +137,19 @@ class Engine:
             NotFound, Gone: there is nothing to continue.
             Busy: the holder did not let go in time.
         """
-        upload = decide.present(await self._ledger.get(upload_id))
-        if interrupts and upload.status is Status.RECEIVING and self._claims.held(upload_id):
+        busy = self._claims.held(upload_id)
+        upload = await self._present(upload_id, busy=busy)
+        if busy and interrupts and upload.status is Status.RECEIVING:
             async with self._claims.hold(upload_id, _ignore):
-                upload = decide.present(await self._ledger.get(upload_id))
+                upload = await self._present(upload_id)
         return Found(upload)
+
+    async def peek(self, upload_id: str) -> Upload | None:
+        """Return the durable state for the reply to a request that was refused; None where there is nothing to say."""
+        try:
+            return await self._present(upload_id, busy=True)
+        except (Refused, Broken):
+            return None
 
     async def terminate(self, upload_id: str) -> Terminated:
         """End an upload, finished or not, and free its staged bytes. What was published stays.
@@ -139,9 +159,9 @@ class Engine:
             Busy: the holder did not let go in time.
         """
         if self._claims.held(upload_id):
-            decide.present(await self._ledger.get(upload_id))
+            await self._present(upload_id, busy=True)
         async with self._claims.hold(upload_id, _ignore):
-            await self._terminate(decide.present(await self._ledger.get(upload_id)))
+            await self._terminate(await self._present(upload_id))
         return Terminated()
 
     async def content(self, upload_id: str) -> tuple[Upload, BinaryIO]:
@@ -152,7 +172,7 @@ class Engine:
             NotFound, Gone: there is no such upload, or its object is not in the store any more.
             StoreDown: the object is not as long as it was, or cannot be read.
         """
-        upload = decide.present(await self._ledger.get(upload_id))
+        upload = await self._present(upload_id)
         if upload.status is not Status.STORED or upload.key is None:
             raise NotReady
         file = await self._offload.run(self._store.open, upload.key)
@@ -172,8 +192,14 @@ class Engine:
         """Run a blocking read of what `content` returned in a worker thread."""
         return await self._offload.run(function, *args)
 
-    async def _row(self, upload_id: str, read: Read) -> Upload:
-        """Return the row that an append goes on from, once it may: the one that this process has just written, or read.
+    async def _present(self, upload_id: str, *, busy: bool = False) -> Upload:
+        """Return the row if a client may still address it; while a request is `busy` with it, it does not expire."""
+        return decide.present(await self._ledger.get(upload_id), self.limits, None if busy else self._clock())
+
+    async def _row(self, upload_id: str, read: Read) -> tuple[Upload, Upload]:
+        """Return the row that an append goes on from, once it may, and the same with what the append promises.
+
+        It is the one that this process has just written, or read from the ledger.
 
         A command may have changed it meanwhile, as it may while an append runs: then the first change made from here is
         refused. Only what the ledger says is a reason to refuse the request.
@@ -181,13 +207,12 @@ class Engine:
         known = self._recent.pop(upload_id, None)
         if known is not None and self._clock() - known.updated_at < FRESH:
             with suppress(Refused):
-                command = read(known)
-                decide.append(known, command)
+                command = read()
+                planned = decide.append(decide.present(known, self.limits, self._clock()), command, self.limits)
                 if command.body_length != 0:  # without a byte no change will tell that the row is another by now
-                    return known
-        upload = decide.present(await self._ledger.get(upload_id))
-        decide.append(upload, read(upload))
-        return upload
+                    return known, planned
+        row = await self._present(upload_id)
+        return row, decide.append(row, read(), self.limits)
 
     def _remember(self, upload: Upload) -> Upload:
         """Keep a row that was just written for the append that goes on from it."""
@@ -204,7 +229,7 @@ class Engine:
         async with self._claims.hold(upload.id, _ignore):  # the queue looks for just such rows
             await self._ledger.create(whole)
             self._tally.created += 1
-            return decide.present(await self._publisher.publish(whole))
+            return decide.present(await self._publisher.publish(whole), self.limits)
 
     async def _admit(self) -> None:
         """Refuse when the volume is down to its reserve; a look at it is good for a second."""
@@ -212,19 +237,24 @@ class Engine:
             await self._offload.run(self._spool.admit)
             self._look_again_at = now + 1.0
 
-    async def _receive(self, upload: Upload, body: Body) -> Upload:
+    async def _receive(self, upload: Upload, body: Body, *, news: bool = False) -> Upload:
+        """Receive a body; with `news` the length of the upload is not in its row yet."""
         # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
-        level = logging.INFO if upload.length - upload.offset > TOLD else logging.DEBUG
-        log.log(level, "upload %s: append from %d of %d", upload.id, upload.offset, upload.length)
+        long = upload.length is None or upload.length - upload.offset > TOLD
+        length = "unknown" if upload.length is None else upload.length
+        log.log(
+            logging.INFO if long else logging.DEBUG, "upload %s: append from %d of %s", upload.id, upload.offset, length
+        )
         sink = Sink(self._spool, self._provider, upload)
         self._tally.appending += 1
         try:
-            row = await self._intake.receive(upload, body, sink)
+            end = decide.end(upload, self.limits)
+            row = await self._intake.receive(upload, body, sink, end=end, news=news)
         except BytesLost as error:
             await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
             log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             self._tally.lost += 1
-            raise Gone from error
+            raise Gone(decide.GONE[Reason.LOST]) from error
         except NoSpace:
             self._look_again_at = 0.0
             raise

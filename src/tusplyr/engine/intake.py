@@ -42,23 +42,32 @@ class Intake:
         self.offload = offload
         self.pace = pace
 
-    async def receive(self, upload: Upload, body: Body, sink: Sink) -> Upload:
+    async def receive(self, upload: Upload, body: Body, sink: Sink, *, end: int | None, news: bool = False) -> Upload:
         """Append a body to an upload that the caller holds; return the row as last committed.
 
+        Args:
+            upload: as it is to be received.
+            body: not touched before.
+            sink: opened by the first bytes; the caller closes it.
+            end: offset that the body must not pass; None where there is no such thing.
+            news: the length of `upload` is not in its row yet, and is to be, once the end of the body has been seen.
+
         Raises:
-            TooLarge: the body passes the promised length; what was checkpointed is kept, the rest dropped.
+            TooLarge: the body passes its end; what was checkpointed is kept, the rest dropped.
             Cut, Stopped: the body ended early; everything that arrived is in the row all the same.
             BytesLost, NoSpace, SpoolDown, LedgerDown, Superseded: see `ports`.
         """
         body.place(sink.at)
-        return await _Reception(self, upload, body, sink).run()
+        return await _Reception(self, upload, body, sink, end, news=news).run()
 
 
 class _Reception:
     """One body on its way in."""
 
-    def __init__(self, intake: Intake, upload: Upload, body: Body, sink: Sink) -> None:
+    def __init__(self, intake: Intake, upload: Upload, body: Body, sink: Sink, end: int | None, *, news: bool) -> None:
         self._upload = upload
+        self._end = end
+        self._news = news
         self._body = body
         self._sink = sink
         self._publisher = intake.publisher
@@ -103,7 +112,7 @@ class _Reception:
         end = self._writing.end + view.nbytes
         begun = False
         try:
-            decide.admit(end, self._upload.length)
+            decide.admit(end, self._end)
             if last:
                 await self._trail.caught_up()
             if last and end == self._upload.length and view.nbytes < LONG:
@@ -111,7 +120,7 @@ class _Reception:
                 self._placement = await self._offload.run(self._finish, view)
             else:
                 begun = True
-                await self._writing.begin(view, last=last and end < self._upload.length)
+                await self._writing.begin(view, last=last and end != self._upload.length)
         finally:
             if not begun:
                 self._body.release(view)
@@ -131,7 +140,7 @@ class _Reception:
         if row.status is not Status.RECEIVING:
             return row  # whole since earlier: an empty body changes nothing
         if not ended or decide.settle(row, self._sink.at) is Status.RECEIVING:
-            await self._trail.checkpoint()
+            await self._trail.checkpoint(always=self._news and ended)
             row = await self._trail.caught_up()
             if failed:
                 raise failed

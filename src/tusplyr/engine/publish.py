@@ -91,10 +91,10 @@ class Publisher:
                 raise placement.error
             if not placement.done:
                 await self._put(upload.id, content)
-            stored = await self._ledger.checkpoint(upload, upload.length, digest, content.sha256, content)
+            stored = await self._ledger.checkpoint(upload, content.length, digest, content.sha256, content)
         except REFUSALS as error:
             await self._offload.run(self._spool.keep, upload.id)
-            received = await self._ledger.checkpoint(upload, upload.length, digest, content.sha256)
+            received = await self._ledger.checkpoint(upload, content.length, digest, content.sha256)
             return await self._postpone(received, error)
         return self._finished(stored)
 
@@ -160,6 +160,6 @@ class Publisher:
 
 
 def _content(upload: Upload) -> Content:
-    if upload.key is None or upload.sha256 is None:
+    if upload.key is None or upload.sha256 is None or upload.length is None:
         raise StoreDown(f"upload {upload.id} is not received yet")
     return Content(upload.key, upload.sha256, upload.length)

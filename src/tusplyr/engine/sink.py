@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tusplyr.core.digest import Provider, RunningDigest, StateMismatch
 from tusplyr.core.errors import NoSpace, SpoolDown
-from tusplyr.core.model import Upload
+from tusplyr.core.model import MAX_INTEGER, Upload
 from tusplyr.ports import Spool, Writer
 
 REREAD = 1024 * 1024  # bytes per read when a saved digest cannot be used
@@ -43,7 +43,7 @@ class Sink:
         self._writer: Writer | None = None
         self._digest: RunningDigest | None = None
         self._failed: NoSpace | SpoolDown | None = None
-        self._broken_at = upload.length + 1  # where a view begins that could not be written: a gap
+        self._broken_at = MAX_INTEGER + 1  # where a view begins that could not be written: a gap
         self._closed = False
         self._opening = threading.Lock()
         self._turn = threading.Condition()
@@ -110,6 +110,8 @@ class Sink:
 
     def finish(self, view: memoryview | None = None) -> None:
         """Write the last view, make everything durable but the name, and let go: what follows is publishing."""
+        if self._digest is None:  # an upload may turn out to be whole without a byte more
+            self.open()
         if view is not None:
             self.write(view, self.at)
         self.sync(name=False)

@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from msgspec import Struct, structs
 
-from tusplyr.core.model import Status
+from tusplyr.core.errors import Superseded, Unavailable
+from tusplyr.core.model import Reason, Status
 from tusplyr.engine.offload import Offload
-from tusplyr.ports import Ledger, Spool, Store
+from tusplyr.engine.tally import Tally
+from tusplyr.ports import Claims, Ledger, Spool, Store
 
 log = logging.getLogger(__name__)
 
@@ -25,21 +27,24 @@ class SweepReport(Struct, frozen=True):
     """What one sweep did.
 
     Attributes:
+        expired: uploads that nobody has gone on with for too long.
         discarded: spool files that no upload needed any more.
         unfinished: copies into the store that never became an object.
         purged: rows of uploads that ended longer ago than they are retained.
     """
 
+    expired: int
     discarded: int
     unfinished: int
     purged: int
 
 
 class Sweeper:
-    """Removes leftovers.
+    """Ends what has expired, and removes leftovers.
 
     Args:
         retain: seconds that rows of finished uploads answer.
+        expire_after: seconds without progress after which an unfinished upload expires; None for never.
     """
 
     def __init__(
@@ -48,13 +53,19 @@ class Sweeper:
         ledger: Ledger,
         spool: Spool,
         store: Store,
+        claims: Claims,
         offload: Offload,
+        tally: Tally,
         retain: float,
+        expire_after: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
         self._spool = spool
         self._store = store
+        self._claims = claims
+        self._tally = tally
+        self._expire_after = expire_after
         self._offload = offload
         self._retain = retain
         self._clock = clock
@@ -66,6 +77,7 @@ class Sweeper:
             grace: seconds that a file without a row is left alone; zero where no server can be running.
         """
         now = self._clock()
+        expired = 0 if self._expire_after is None else await self._expire(now - self._expire_after)
         discarded = 0
         for upload_id, written_at in await self._offload.run(lambda: list(self._spool.files())):
             upload = await self._ledger.get(upload_id)
@@ -73,10 +85,27 @@ class Sweeper:
                 await self._offload.run(self._spool.discard, upload_id)
                 discarded += 1
         unfinished = await self._offload.run(self._store.sweep, now - grace)
-        report = SweepReport(discarded, unfinished, await self._ledger.purge(now - self._retain))
+        report = SweepReport(expired, discarded, unfinished, await self._ledger.purge(now - self._retain))
         if any(structs.astuple(report)):
-            log.info("swept: %d spool files, %d unfinished copies, %d rows", discarded, unfinished, report.purged)
+            text = "swept: %d uploads expired; removed %d spool files, %d unfinished copies, %d rows"
+            log.info(text, *structs.astuple(report))
         return report
+
+    async def _expire(self, before: float) -> int:
+        """End uploads that were last changed before that time; their bytes go with the files that are discarded."""
+        expired = 0
+        async for upload in self._ledger.idle(before):
+            if self._claims.held(upload.id):
+                continue  # somebody is sending more of it
+            try:
+                async with self._claims.hold(upload.id, lambda _: None):
+                    await self._ledger.move(upload, Status.GONE, reason=Reason.EXPIRED)
+            except (Superseded, Unavailable):
+                continue  # or has begun to
+            log.info("upload %s has expired at byte %d", upload.id, upload.offset)
+            expired += 1
+        self._tally.expired += expired
+        return expired
 
     async def run(self, interval: float) -> None:
         """Sweep every `interval` seconds until cancelled."""

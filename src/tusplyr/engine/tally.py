@@ -8,13 +8,25 @@ Invariant: a counter costs an addition, so that nothing on the hot path has to a
 class Tally:
     """Counters; `appending` is a gauge. `bytes` counts durable bytes of appends; `direct` and `plain` count bodies."""
 
-    __slots__ = ("appending", "bytes", "created", "direct", "lost", "plain", "postponed", "stored", "terminated")
+    __slots__ = (
+        "appending",
+        "bytes",
+        "created",
+        "direct",
+        "expired",
+        "lost",
+        "plain",
+        "postponed",
+        "stored",
+        "terminated",
+    )
 
     def __init__(self) -> None:
         self.appending = 0
         self.bytes = 0
         self.created = 0
         self.direct = 0
+        self.expired = 0
         self.lost = 0
         self.plain = 0
         self.postponed = 0

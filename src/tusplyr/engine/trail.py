@@ -29,12 +29,15 @@ class Trail:
         self._offload = offload
         self._running: asyncio.Task[None] | None = None
 
-    async def checkpoint(self) -> None:
-        """Begin a checkpoint of everything written, once the one before has ended. Raises what that one met."""
+    async def checkpoint(self, *, always: bool = False) -> None:
+        """Begin a checkpoint of everything written, once the one before has ended. Raises what that one met.
+
+        Where nothing was written since, it takes `always`.
+        """
         await self.caught_up()
         # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
         mark = self._sink.mark
-        if mark.at not in {self.offset, self.row.length}:
+        if mark.at != self.row.length and (always or mark.at != self.offset):
             self.offset = mark.at
             self._running = asyncio.create_task(self._follow(mark))
 

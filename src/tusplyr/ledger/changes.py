@@ -19,14 +19,17 @@ LONGEST_ERROR = 1000  # characters of a failure that are kept for the operator
 def checkpointed(
     upload: Upload, offset: int, digest: bytes | None, sha256: str | None, content: Content | None, *, now: float
 ) -> Changes:
-    """Return what a checkpoint sets; with `sha256` the move to `received` too, with `content` the one to `stored`."""
+    """Return what a checkpoint sets; with `sha256` the move to `received` too, with `content` the one to `stored`.
+
+    The length is set as well: it may have been unknown before, and never changes once it is known.
+    """
     if upload.status is not Status.RECEIVING:
         raise ValueError(f"an upload that is {upload.status} takes no checkpoint")
-    if not upload.offset <= offset <= upload.length:
+    if offset < upload.offset or (upload.length is not None and offset > upload.length):
         raise ValueError(f"a checkpoint at {offset} is outside {upload.offset} to {upload.length}")
     if content is not None and content.sha256 != sha256:
         raise ValueError(f"{content.key} is not the content of an upload whose digest is {sha256}")
-    progress = {"offset": offset, "digest": digest, "updated_at": now}
+    progress = {"length": upload.length, "offset": offset, "digest": digest, "updated_at": now}
     if sha256 is None:
         return progress
     if offset != upload.length:

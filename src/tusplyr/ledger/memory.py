@@ -5,7 +5,7 @@ between, so changes happen one after the other.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from msgspec.structs import replace
 
@@ -47,7 +47,7 @@ class MemoryLedger:
         """See `Ledger.checkpoint`."""
         changes = checkpointed(upload, offset, digest, sha256, content, now=self._clock())
         row = self._unchanged(upload)
-        if row.offset != upload.offset:
+        if row.offset != upload.offset or row.length not in {None, upload.length}:
             raise Superseded
         self._remember(content)
         return self._apply(upload, row, changes)
@@ -58,12 +58,20 @@ class MemoryLedger:
         """See `Ledger.move`."""
         changes = moved(upload, status, reason, self._clock())
         row = self._unchanged(upload)
+        if reason is Reason.EXPIRED and row.offset != upload.offset:
+            raise Superseded
         self._remember(content)
         return self._apply(upload, row, changes)
 
     async def content(self, key: str) -> Content | None:
         """See `Ledger.content`."""
         return self._contents.get(key)
+
+    async def idle(self, before: float) -> AsyncIterator[Upload]:
+        """See `Ledger.idle`."""
+        for row in list(self._rows.values()):
+            if row.status is Status.RECEIVING and row.updated_at <= before:
+                yield row
 
     async def purge(self, before: float) -> int:
         """See `Ledger.purge`."""

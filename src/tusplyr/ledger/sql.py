@@ -12,7 +12,7 @@ callers, as in the committer.
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tusplyr.ledger.tables import plain, row_of, upload_of
 
 __all__ = ["SqlLedger", "WrongRevision"]
 
+SHARES = 256  # queries in which the whole table is looked through
 PURGE = 1000  # rows deleted in one unit, so that uploads do not wait behind a big purge
 
 
@@ -101,7 +102,11 @@ class SqlLedger:
     ) -> Upload:
         """See `Ledger.move`. Raises `Conflict` when other content is remembered under the key of `content`."""
         changes = moved(upload, status, reason, self._clock())
-        await self._committer.commit(_change(self._sql.move, upload, changes), *self._remember(content, changes))
+        if reason is Reason.EXPIRED:
+            step = _change(self._sql.expire, upload, changes, was_offset=upload.offset)
+        else:
+            step = _change(self._sql.move, upload, changes)
+        await self._committer.commit(step, *self._remember(content, changes))
         return replace(upload, **changes)
 
     async def content(self, key: str) -> Content | None:
@@ -117,6 +122,14 @@ class SqlLedger:
         """
         await self.get("ready")
         await self._committer.commit(Step(self._sql.purge, {"before": 0.0, "limit": 0}))
+
+    async def idle(self, before: float) -> AsyncIterator[Upload]:
+        """See `Ledger.idle`. Ids are random, so a range of them is a share of the table: no query takes long."""
+        for number in range(SHARES):
+            values = {"low": f"{number:02x}", "high": f"{number + 1:02x}" if number + 1 < SHARES else "g"}
+            rows = await self._read(self._sql.idle, {"before": before, "limit": PURGE, **values})
+            for row in rows:
+                yield upload_of(row)
 
     async def purge(self, before: float) -> int:
         """See `Ledger.purge`."""

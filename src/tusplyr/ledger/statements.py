@@ -9,15 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Select, Table, bindparam, delete, insert, literal_column, select, text, update
+from sqlalchemy import Select, Table, Update, bindparam, delete, insert, literal_column, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql import ClauseElement
 
-from tusplyr.ledger.tables import DUE, ENDED, contents, uploads
+from tusplyr.ledger.tables import DUE, ENDED, OPEN, contents, uploads
 
 # Both say ON CONFLICT in the same words, which SQLAlchemy knows only as words of each.
 INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+MOVED = ("status", "epoch", "reason", "error", "updated_at")
 
 
 class Statements(Struct, frozen=True, kw_only=True):
@@ -29,6 +31,10 @@ class Statements(Struct, frozen=True, kw_only=True):
         checkpoint: move the offset.
         complete: move the offset to the end and the status with it.
         move: change the status.
+        expire: change it only while nothing more has arrived.
+        idle: `receiving` uploads with an id from ``low`` up to ``high``, last changed at ``before`` or earlier,
+            at most
+            ``limit``.
         postpone: record a failed attempt.
         due: uploads to publish, due before ``now``, at most ``limit``.
         purge: delete ``limit`` rows that ended and were last changed before ``before``.
@@ -41,6 +47,8 @@ class Statements(Struct, frozen=True, kw_only=True):
     checkpoint: str
     complete: str
     move: str
+    expire: str
+    idle: str
     postpone: str
     due: str
     purge: str
@@ -57,11 +65,11 @@ def compile_for(dialect: Dialect) -> Statements:
     return Statements(
         create=sql(insert(uploads)),
         get=sql(select(uploads).where(uploads.c.id == bindparam("id"))),
-        checkpoint=sql(_change(("offset",), ("offset", "digest", "updated_at"))),
-        complete=sql(
-            _change(("offset",), ("offset", "digest", "sha256", "status", "epoch", "due_at", "updated_at")),
-        ),
-        move=sql(_change((), ("status", "epoch", "reason", "error", "updated_at"))),
+        checkpoint=sql(_progress(())),
+        complete=sql(_progress(("sha256", "status", "epoch", "due_at"))),
+        move=sql(_change((), MOVED)),
+        expire=sql(_change(("offset",), MOVED)),
+        idle=sql(_idle()),
         postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "updated_at"))),
         due=sql(_due()),
         purge=sql(_purge()),
@@ -72,14 +80,26 @@ def compile_for(dialect: Dialect) -> Statements:
     )
 
 
-def _change(conditions: tuple[str, ...], changed: tuple[str, ...]) -> ClauseElement:
+def _change(conditions: tuple[str, ...], changed: tuple[str, ...]) -> Update:
     was = [uploads.c[name] == bindparam(f"was_{name}") for name in ("id", "epoch", "status", *conditions)]
     return update(uploads).where(*was).values({name: bindparam(f"new_{name}") for name in changed})
+
+
+def _progress(changed: tuple[str, ...]) -> ClauseElement:
+    """A length that is known by now is not replaced by another, nor by none."""
+    change = _change(("offset",), ("length", "offset", "digest", "updated_at", *changed))
+    return change.where(or_(uploads.c.length.is_(None), uploads.c.length == bindparam("new_length")))
 
 
 def _due() -> ClauseElement:
     waiting = select(uploads).where(text(DUE), uploads.c.due_at <= bindparam("now"))
     return _first(waiting.order_by(uploads.c.due_at))
+
+
+def _idle() -> ClauseElement:
+    """No index: it would cost every creation and every completion a page, for one look in many minutes."""
+    some = select(uploads).where(uploads.c.id >= bindparam("low"), uploads.c.id < bindparam("high"))
+    return _first(some.where(text(OPEN), uploads.c.updated_at <= bindparam("before")))
 
 
 def _purge() -> ClauseElement:

@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, 
 from tusplyr.core.model import Media, Reason, Status, Upload
 
 # Spelled out in the statements too: a database uses an index of some rows only for the same words.
+OPEN = "status = 'receiving'"
 DUE = "status = 'received'"
 ENDED = "status IN ('stored', 'gone')"
 
@@ -25,7 +26,7 @@ uploads = Table(
     Column("id", String(32), primary_key=True),
     Column("status", String(16), nullable=False),
     Column("epoch", Integer, nullable=False),
-    Column("length", BigInteger, nullable=False),
+    Column("length", BigInteger),
     Column("offset", BigInteger, nullable=False),
     Column("metadata", LargeBinary),
     Column("folder", String(16), nullable=False),

@@ -50,6 +50,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     reserve: Annotated[
         int, size(0), "Free space below which no more bytes are taken (507), so that deleting still works."
     ] = 64 * MIB
+    expire_after: Annotated[
+        float, duration(zero=True), "Time without progress after which an unfinished upload expires; 0 is never."
+    ] = DAY
+    gone_as_not_found: Annotated[
+        bool, kinds.SWITCH, "Answer 404 where 410 is due: tus-java-client starts again after a 404 alone."
+    ] = False
     retain: Annotated[
         float, duration(zero=True), "How long a finished upload still answers; the stored content stays for ever."
     ] = 7 * DAY

@@ -44,7 +44,7 @@ class Download:
             span = self._span()
             if span is None:
                 await self._start(
-                    send, 416, [("Content-Range", f"bytes */{self._upload.length}"), ("Content-Length", "0")]
+                    send, 416, [("Content-Range", f"bytes */{self._upload.offset}"), ("Content-Length", "0")]
                 )
                 return
             await self._send(receive, send, *span)
@@ -52,7 +52,7 @@ class Download:
             await self._run(self._file.close)
 
     async def _send(self, receive: Receive, send: Send, first: int, end: int, partial: bool) -> None:
-        ranged = [("Content-Range", f"bytes {first}-{end - 1}/{self._upload.length}")] if partial else []
+        ranged = [("Content-Range", f"bytes {first}-{end - 1}/{self._upload.offset}")] if partial else []
         await self._start(send, 206 if partial else 200, [*ranged, ("Content-Length", str(end - first))], more=True)
         await self._run(self._file.seek, first)
         gone = asyncio.create_task(_gone(receive))  # a server may drop what is sent to nobody without a word
@@ -72,7 +72,7 @@ class Download:
 
         One range only; anything else is answered with the whole, as RFC 9110, section 14.2, allows.
         """
-        length = self._upload.length
+        length = self._upload.offset  # of a stored upload, where it ends
         asked = _RANGE.match(self._asked("range"))
         stale = (self._asked("if-range") or self._etag) != self._etag
         if not asked or stale or not any(asked.groups()):

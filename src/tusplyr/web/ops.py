@@ -30,6 +30,7 @@ COUNTERS = {
     "uploads_created": "Uploads created.",
     "uploads_stored": "Uploads published.",
     "uploads_terminated": "Uploads terminated by a client.",
+    "uploads_expired": "Uploads that expired unfinished.",
     "uploads_lost": "Uploads whose acknowledged bytes were found missing. Should be zero for ever.",
     "uploads_postponed": "Attempts to publish that failed and will be repeated.",
     "uploads_bytes": "Durable bytes received.",

@@ -18,7 +18,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from msgspec import Struct
 
-from tusplyr.core.commands import Head, Reply
+from tusplyr.core.commands import Head, Outcome, Reply
+from tusplyr.core.decide import expires_at
 from tusplyr.core.errors import (
     Broken,
     Cut,
@@ -87,7 +88,7 @@ class StatusDocument(Struct, frozen=True):
     id: str
     status: str
     offset: int
-    length: int
+    length: int | None
     created_at: float
     expires_at: float | None
     file_id: str | None
@@ -115,7 +116,7 @@ class Uploads:
             outcome = await self._engine.create(command, body)
         finally:
             await body.close()
-        return tus1.write(outcome, self._site.address(request, outcome.upload.id))
+        return self._write(outcome, self._site.address(request, outcome.upload.id))
 
     async def append(self, request: Call, head: Head) -> Reply:
         """PATCH on an upload."""
@@ -125,24 +126,27 @@ class Uploads:
             outcome = await self._engine.append(upload_id, partial(tus1.read_append, head), body)
         finally:
             await body.close()
-        return tus1.write(outcome, "")
+        return self._write(outcome)
 
     async def query(self, request: Call, head: Head) -> Reply:
         """HEAD on an upload. A monitor, which does not speak the protocol, never interrupts."""
-        return tus1.write(await self._engine.query(_id(request), interrupts=tus1.speaks(head)), "")
+        return self._write(await self._engine.query(_id(request), interrupts=tus1.speaks(head)))
 
     async def terminate(self, request: Call, head: Head) -> Reply:  # noqa: ARG002 - the same shape as the others
         """DELETE on an upload."""
-        return tus1.write(await self._engine.terminate(_id(request)), "")
+        return self._write(await self._engine.terminate(_id(request)))
 
     async def answer(self, request: Call, work: Work) -> Rendered:
         """Admit a request, have it done and render the reply; whatever is refused on the way is one, too."""
         head = Head(request.method, parse_headers(request.scope["headers"]))
+        upload_id = None
         try:
             self.admit(head)
+            upload_id = request.path_params.get("upload_id")
             reply = await work(request, head)
         except TusplyrError as error:
-            reply = self._refuse(error, request, head)
+            upload = await self._engine.peek(upload_id) if head.method == "PATCH" and upload_id else None
+            reply = self._refuse(error, request, head, upload)
         return text(reply)
 
     async def download(self, request: Call) -> Rendered | Download:
@@ -174,8 +178,11 @@ class Uploads:
     def _body(self, request: Call, head: Head) -> RequestBody:
         return RequestBody(request.scope, request.receive, self._bodies, tus1.body_length(head))
 
-    def _refuse(self, error: TusplyrError, request: Call, head: Head) -> Reply:
-        reply = tus1.refuse(error, head.method, self._engine.limits)
+    def _write(self, outcome: Outcome, address: str = "") -> Reply:
+        return tus1.write(outcome, address, self._engine.limits)
+
+    def _refuse(self, error: TusplyrError, request: Call, head: Head, upload: Upload | None = None) -> Reply:
+        reply = tus1.refuse(error, head.method, self._engine.limits, upload)
         upload_id = request.path_params.get("upload_id", "-")
         if isinstance(error, Broken):
             unexpected = error if type(error) is Broken else None  # the others say what happened, in one line
@@ -191,7 +198,7 @@ class Uploads:
             offset=upload.offset,
             length=upload.length,
             created_at=upload.created_at,
-            expires_at=None,
+            expires_at=expires_at(upload, self._engine.limits),
             file_id=upload.file_id,
             sha256=upload.sha256,
             media_type=upload.media.media_type,
