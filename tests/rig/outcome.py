@@ -53,9 +53,10 @@ def check_stored(server: Server, url: str, source: Source) -> None:
 
 
 def check_sent(server: Server, report: dict[str, Any], source: Source) -> None:
-    """The client was told of success, and the file is where the server says it is."""
+    """The client was told of success, the file is where the server says it is, and nothing of it is left elsewhere."""
     assert report["outcome"] == "success", report
     check_stored(server, report["url"], source)
+    check_spool_empty(server)
 
 
 def check_gone(server: Server, url: str) -> None:
