@@ -89,6 +89,7 @@ def test_every_field_reads_back_as_it_was_written(run):
         due_at=NOW + 0.5,
         error="no route to 'host' \N{WARNING SIGN}",
         reason=Reason.LOST,
+        declared=SHA256[::-1],
     )
     defaults = an_upload()
 

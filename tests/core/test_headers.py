@@ -1,20 +1,25 @@
 """The grammar of header values."""
 
 import base64
+import hashlib
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tusplyr.core.checksum import ALGORITHMS, Checksum
 from tusplyr.core.errors import BadHeader, TooLarge
 from tusplyr.core.headers import (
     MAX_METADATA,
     content_disposition,
     media_type,
+    members,
+    parse_checksum,
     parse_headers,
     parse_integer,
     parse_metadata,
+    parse_repr_digest,
     repr_digest,
     single,
 )
@@ -99,6 +104,83 @@ def test_one_value_sent_twice_is_one_value():  # D-48
 def test_two_different_values_are_refused_not_chosen_from():  # D-48
     with pytest.raises(BadHeader):
         single({"upload-offset": ("5", "6")}, "upload-offset")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_checksum_is_a_name_a_blank_and_base64(algorithm):  # CK-03, CK-05
+    digest = hashlib.new(algorithm, b"hello").digest()
+    assert parse_checksum(f"{algorithm} {encoded(digest)}", ALGORITHMS) == Checksum(algorithm, digest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("SHA1 qvTGHdzF6KLavt4PO0gs2a6pQ00=", id="CK-04"),
+        pytest.param("crc99 AAAA", id="CK-07"),
+        *(
+            pytest.param(text, id=f"CK-09 {text!r}")
+            for text in (
+                "",
+                "sha1",
+                "sha1 ",
+                "sha1 !!!",
+                "sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00",
+                "sha1  qvTGHdzF6KLavt4PO0gs2a6pQ00=",
+                "sha1 AAAA",
+                "sha256 qvTGHdzF6KLavt4PO0gs2a6pQ00=",
+                "qvTGHdzF6KLavt4PO0gs2a6pQ00=",
+            )
+        ),
+    ],
+)
+def test_anything_else_is_no_checksum(text):
+    with pytest.raises(BadHeader, match=r"^Upload-Checksum "):
+        parse_checksum(text, ALGORITHMS)
+
+
+def test_an_algorithm_that_is_not_offered_is_refused():
+    with pytest.raises(BadHeader, match="one of sha1, in"):
+        parse_checksum("sha256 " + encoded(bytes(32)), ("sha1",))
+
+
+def test_names_in_a_list_are_compared_without_case():
+    assert members(("A, upload-Checksum", "b")) == {"a", "upload-checksum", "b"}
+
+
+SHA256 = hashlib.sha256(b"hello")
+DIGEST = f"sha-256=:{encoded(SHA256.digest())}:"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ((), None),
+        (("",), None),
+        (("sha-512=:AAAA:",), None),
+        ((DIGEST,), SHA256.hexdigest()),
+        ((f"sha-512=:AAAA:, {DIGEST};q=1",), SHA256.hexdigest()),
+        ((DIGEST, DIGEST), SHA256.hexdigest()),
+    ],
+)
+def test_a_digest_of_the_representation_is_found_among_others(lines, found):
+    assert parse_repr_digest(lines) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sha-256",
+        "sha-256=",
+        "sha-256=:",
+        "sha-256=AAAA",
+        "sha-256=:AAAA:",
+        "sha-256=:***:",
+        f"{DIGEST}, sha-256=:AAAA:",
+    ],
+)
+def test_a_digest_that_is_none_is_refused(text):
+    with pytest.raises(BadHeader, match=r"^Repr-Digest "):
+        parse_repr_digest((text,))
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
 """tus 1.0: heads to commands or refusals, outcomes and errors to replies. Ids are those of the protocol reference."""
 
+import base64
+import hashlib
+
 import pytest
 from msgspec.structs import replace
 
+from tusplyr.core.checksum import Checksum
 from tusplyr.core.commands import Append, Appended, Create, Created, Found, Head, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.errors import (
     BadHeader,
     Busy,
     BytesLost,
+    ChecksumMismatch,
     Conflict,
+    DigestMismatch,
     Gone,
     Interrupted,
     LedgerDown,
@@ -39,6 +45,16 @@ SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 UPLOAD = Upload(id="0" * 32, length=100, offset=70, media=OTHER, created_at=0.0, updated_at=0.0)
 STORED = replace(UPLOAD, offset=100, status=Status.STORED, sha256=SHA256)
 LIMITS = Limits(1000)
+CHECKSUM = Checksum("sha1", hashlib.sha1(b"hello").digest())
+SHA1 = f"sha1 {base64.b64encode(CHECKSUM.digest).decode()}"
+CONTENT = (
+    ("Repr-Digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
+    ("Tusplyr-File-Id", SHA256[:16]),
+)
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def head(method: str, headers: dict[str, str | tuple[str, ...]]) -> Head:
@@ -119,6 +135,19 @@ def test_a_client_of_tus_says_so(headers, speaks):
         ),
         pytest.param({"upload-length": "5", "content-length": "0", **BODY}, Create(length=5, append=True), id="CW-08"),
         pytest.param(
+            {"upload-length": "5", "content-length": "5", "upload-checksum": SHA1, **BODY},
+            Create(length=5, append=True, body_length=5, checksum=CHECKSUM),
+            id="CK-13",
+        ),
+        pytest.param(
+            {"upload-length": "5", "repr-digest": CONTENT[0][1]}, Create(length=5, declared=SHA256), id="declared"
+        ),
+        pytest.param(
+            {"upload-length": "5", "upload-metadata": f"sha256 {encoded(SHA256.upper())}"},
+            Create(length=5, declared=SHA256, metadata=f"sha256 {encoded(SHA256.upper())}".encode()),
+            id="declared in metadata",
+        ),
+        pytest.param(
             {"upload-length": "5", "content-length": "5", "content-type": "application/false"},
             Create(length=5, body_length=5),
             id="CW-09",
@@ -143,7 +172,21 @@ def test_a_post_makes_a_creation(headers, command):
         pytest.param({"upload-length": "9" * 20}, TooLarge, 413, id="CR-09"),
         pytest.param({"upload-length": "5", "upload-metadata": "filename ***"}, BadHeader, 400, id="MD-04"),
         pytest.param({"upload-length": "5", "upload-metadata": ("a YQ==", "a YQ==")}, BadHeader, 400, id="MD-05"),
-        pytest.param({"upload-length": "5", "upload-checksum": "sha1 x"}, BadHeader, 400, id="CK-14"),
+        pytest.param({"upload-length": "5", "upload-checksum": "sha1 x", **BODY}, BadHeader, 400, id="CK-09"),
+        pytest.param({"upload-length": "5", "upload-checksum": SHA1}, BadHeader, 400, id="CK-13 without a body"),
+        pytest.param({"upload-length": "5", "repr-digest": "sha-256=:AAAA:"}, BadHeader, 400, id="declared, malformed"),
+        pytest.param(
+            {"upload-length": "5", "upload-metadata": "sha256 YWJj"},
+            BadHeader,
+            400,
+            id="declared in metadata, malformed",
+        ),
+        pytest.param(
+            {"upload-length": "5", "repr-digest": CONTENT[0][1], "upload-metadata": f"sha256 {encoded('0' * 64)}"},
+            BadHeader,
+            400,
+            id="declared twice, differently",
+        ),
         pytest.param({"upload-concat": "partial", "upload-length": "5"}, BadHeader, 400, id="C-53 concat"),
         *(
             pytest.param({"upload-defer-length": text}, BadHeader, 400, id=f"DL-02 {text!r}")
@@ -194,7 +237,7 @@ def test_a_bad_post_is_refused(headers, error, status):
     ],
 )
 def test_a_patch_makes_an_append(headers, command):
-    assert tus1.read_append(head("PATCH", headers)) == command
+    assert tus1.read_append(head("PATCH", headers), LIMITS) == command
 
 
 @pytest.mark.parametrize(
@@ -208,21 +251,22 @@ def test_a_patch_makes_an_append(headers, command):
             pytest.param({"upload-offset": text, **BODY}, BadHeader, 400, id=f"C-02 {text!r}")
             for text in ("-1", "abc", "1.5", "+3", "1_0", "", "9" * 20)
         ),
-        pytest.param({"upload-offset": "70", "upload-checksum": "sha1 x", **BODY}, BadHeader, 400, id="CK-14"),
+        pytest.param({"upload-offset": "70", "upload-checksum": "sha1 x", **BODY}, BadHeader, 400, id="CK-09"),
+        pytest.param(
+            {"upload-offset": "x", "upload-checksum": "x", **BODY}, BadHeader, 400, id="1.9 offset before checksum"
+        ),
+        pytest.param(
+            {"upload-offset": "70", "upload-checksum": (SHA1, SHA1[:-2] + "1="), **BODY}, BadHeader, 400, id="D-47 D-48"
+        ),
+        pytest.param({"upload-offset": "70", "trailer": "Upload-Checksum", **BODY}, BadHeader, 400, id="CT-01"),
         pytest.param({"upload-offset": "70", "upload-length": "9" * 20, **BODY}, TooLarge, 413, id="DL-09 63 bits"),
         pytest.param({"upload-offset": "70", "upload-length": "x", **BODY}, BadHeader, 400, id="C-03"),
     ],
 )
 def test_a_bad_patch_is_refused(headers, error, status):
     with pytest.raises(error) as raised:
-        tus1.read_append(head("PATCH", headers))
+        tus1.read_append(head("PATCH", headers), LIMITS)
     assert tus1.refuse(raised.value, "PATCH", LIMITS).status == status
-
-
-CONTENT = (
-    ("Repr-Digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
-    ("Tusplyr-File-Id", SHA256[:16]),
-)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +306,8 @@ def test_an_outcome_makes_a_reply(outcome, status, headers):
         pytest.param(TooLarge("x"), 413, (("Tus-Max-Size", "1000"),), False, id="CR-08"),
         pytest.param(WrongType("x"), 415, (), False, id="C-31"),
         pytest.param(LengthFixed("x"), 400, (), False, id="DL-06"),
+        pytest.param(ChecksumMismatch(), 460, (), False, id="CK-08 D-31"),
+        pytest.param(DigestMismatch(), 460, (), False, id="declared otherwise"),
         pytest.param(BadHeader("x"), 400, (), False, id="C-45"),
         pytest.param(NotFound(), 404, (), False, id="C-37"),
         pytest.param(Gone(), 410, (), False, id="EX-05"),
@@ -305,10 +351,11 @@ def test_location_is_on_no_error_and_the_offset_on_409_alone():  # 1.10
     ("limits", "extra"), [(LIMITS, (("Tus-Max-Size", "1000"),)), (Limits(), ())], ids=["C-10", "C-10 unlimited"]
 )
 def test_discovery_says_what_is_built(limits, extra):  # C-04, C-09, C-50, CR-01, CW-01, TM-01
-    reply = tus1.write_discovery(limits)
+    reply = tus1.write_discovery(limits, trailers=False)
     offered = (
         ("Tus-Version", "1.0.0"),
-        ("Tus-Extension", "creation,creation-with-upload,creation-defer-length,termination"),
+        ("Tus-Extension", "creation,creation-with-upload,creation-defer-length,checksum,termination"),
+        ("Tus-Checksum-Algorithm", "sha256,sha1,sha512,md5"),
     )
     assert (reply.status, reply.headers) == (204, (*offered, *extra))
 
@@ -318,9 +365,71 @@ FRESH = replace(UPLOAD, updated_at=1_403_625_600.75)
 EXPIRES = ("Upload-Expires", "Wed, 25 Jun 2014 16:00:00 GMT")
 
 
+CHUNKED = {"upload-offset": "70", "transfer-encoding": "chunked", "trailer": "Upload-Checksum", **BODY}
+
+
+def test_a_checksum_may_come_behind_the_body():  # CT-02
+    trailers = []
+    command = tus1.read_append(head("PATCH", CHUNKED), LIMITS, trailers)
+    assert command.checksum is None
+    trailers += [(b"authorization", b"Bearer x"), (b"upload-checksum", SHA1.encode())]  # CT-04
+    assert command.expected() == CHECKSUM
+
+
+@pytest.mark.parametrize(
+    ("headers", "trailers"),
+    [
+        pytest.param(CHUNKED, [], id="missing"),
+        pytest.param(CHUNKED, [(b"upload-checksum", b"sha1 x")], id="malformed"),
+        pytest.param(CHUNKED, [(b"upload-checksum", SHA1.encode()), (b"upload-checksum", b"sha1 x")], id="twice"),
+        pytest.param(
+            CHUNKED | {"upload-checksum": SHA1},
+            [(b"upload-checksum", f"sha1 {base64.b64encode(bytes(20)).decode()}".encode())],
+            id="other than in the head",
+        ),
+    ],
+)
+def test_a_checksum_behind_the_body_that_is_wrong_is_refused(headers, trailers):  # CT-03
+    command = tus1.read_append(head("PATCH", headers), LIMITS, trailers)
+    with pytest.raises(BadHeader):
+        command.expected()
+
+
+def test_a_checksum_in_both_places_may_be_the_same():
+    command = tus1.read_append(
+        head("PATCH", CHUNKED | {"upload-checksum": SHA1}), LIMITS, [(b"upload-checksum", SHA1.encode())]
+    )
+    assert command.checksum == command.expected() == CHECKSUM
+
+
+def test_a_trailer_needs_chunked_coding_and_a_server_that_delivers_it():  # CT-01
+    with pytest.raises(BadHeader, match="cannot be read here"):
+        tus1.read_append(head("PATCH", CHUNKED), LIMITS)
+    plain = {name: value for name, value in CHUNKED.items() if name != "transfer-encoding"}
+    with pytest.raises(BadHeader, match="chunked"):
+        tus1.read_append(head("PATCH", plain | {"content-length": "5"}), LIMITS, [])
+
+
+def test_checksums_are_offered_as_far_as_they_can_be_computed_and_read():  # CK-01, CK-02, CT-01
+    some = Limits(algorithms=("sha1", "md5"))
+    reply = tus1.write_discovery(some, trailers=True)
+    assert dict(reply.headers)["Tus-Checksum-Algorithm"] == "sha1,md5"
+    assert {"checksum", "checksum-trailer"} <= {*tus1.extensions(some, trailers=True)}
+    assert "checksum-trailer" not in tus1.extensions(some, trailers=False)
+
+
+def test_without_algorithms_a_checksum_is_refused_and_never_ignored():  # CK-14
+    none = Limits(algorithms=())
+    assert not {"checksum", "checksum-trailer"} & {*tus1.extensions(none, trailers=True)}
+    assert "Tus-Checksum-Algorithm" not in dict(tus1.write_discovery(none, trailers=True).headers)
+    for headers in ({"upload-offset": "70", "upload-checksum": SHA1, **BODY}, CHUNKED):
+        with pytest.raises(BadHeader, match="does not offer"):
+            tus1.read_append(head("PATCH", headers), none, [])
+
+
 def test_what_may_expire_is_offered_only_where_it_does():  # EX-01
-    assert "expiration" in tus1.extensions(DAY)
-    assert "expiration" not in tus1.extensions(Limits())
+    assert "expiration" in tus1.extensions(DAY, trailers=False)
+    assert "expiration" not in tus1.extensions(Limits(), trailers=False)
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ class Uploads(RuleBasedStateMachine):
             row = await self.ledger.get(upload_id)
             script = [each.data[at : at + 3] for at in range(row.offset, len(each.data), 3)]
             body = ScriptedBody(*script, *end)
-            append = self.rig.engine.append(upload_id, lambda: self.at_the_end(upload_id), body)
+            append = self.rig.engine.append(upload_id, lambda: Append(offset=row.offset, body_length=None), body)
             tasks = [asyncio.create_task(append), *(task for each in self.known.values() for task, _ in each.running)]
             await asyncio.wait(tasks[:1], timeout=0.01)
             self.fate.end()

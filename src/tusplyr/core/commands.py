@@ -5,11 +5,16 @@ spelling. Invariant: a dialect makes a command from a head and a reply from an o
 engine makes the outcome from the command, so neither has to know the other.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
+from tusplyr.core.checksum import Checksum
 from tusplyr.core.headers import Headers
 from tusplyr.core.media import OTHER
 from tusplyr.core.model import Media, Upload
+
+Expected = Callable[[], Checksum]
 
 
 class Head(Struct, frozen=True):
@@ -31,15 +36,22 @@ class Create(Struct, frozen=True, kw_only=True):
         length: bytes promised; None where the client will say it later.
         metadata: the description as it was sent, to be echoed byte for byte.
         media: what the content is.
+        declared: hex SHA-256 that the whole content shall have.
         append: the request's own body counts as the first append.
         body_length: bytes the body says it has; None when it is chunked.
+        checksum: what the body must come to.
+        expected: returns the same once the end of the body has been seen, for a checksum that comes behind it; raises
+            what that deserves.
     """
 
     length: int | None
     metadata: bytes | None = None
     media: Media = OTHER
+    declared: str | None = None
     append: bool = False
     body_length: int | None = 0
+    checksum: Checksum | None = None
+    expected: Expected | None = None
 
 
 class Append(Struct, frozen=True, kw_only=True):
@@ -49,11 +61,15 @@ class Append(Struct, frozen=True, kw_only=True):
         offset: where the client believes the upload ends.
         body_length: bytes the body says it has; None when it is chunked.
         length: bytes of the whole upload, where the request says so.
+        checksum: what the body must come to.
+        expected: see `Create`.
     """
 
     offset: int
     body_length: int | None
     length: int | None = None
+    checksum: Checksum | None = None
+    expected: Expected | None = None
 
 
 class Created(Struct, frozen=True):

@@ -8,11 +8,16 @@ to act, or raises from `core.errors` before anything was read or written.
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tusplyr.core.checksum import ALGORITHMS
 from tusplyr.core.commands import Append, Create
-from tusplyr.core.errors import Gone, LengthFixed, NotFound, OffsetMismatch, TooLarge
+from tusplyr.core.errors import DigestMismatch, Gone, LengthFixed, NotFound, OffsetMismatch, TooLarge
 from tusplyr.core.model import Reason, Status, Upload
 
-GONE = {Reason.EXPIRED: "This upload has expired", Reason.LOST: "The bytes of this upload are lost"}
+GONE = {
+    Reason.EXPIRED: "This upload has expired",
+    Reason.INVALID: "The content did not have the digest that was declared",
+    Reason.LOST: "The bytes of this upload are lost",
+}
 
 
 class Limits(Struct, frozen=True):
@@ -21,11 +26,13 @@ class Limits(Struct, frozen=True):
     Attributes:
         max_length: bytes of the longest upload; None for no limit.
         expire_after: seconds without progress after which an unfinished upload expires; None for never.
+        algorithms: checksums of bodies that are verified; none: a body with a checksum is refused.
         forget: an upload that is gone is answered like one that never was.
     """
 
     max_length: int | None = None
     expire_after: float | None = None
+    algorithms: tuple[str, ...] = ALGORITHMS
     forget: bool = False
 
 
@@ -130,6 +137,16 @@ def admit(at: int, end: int | None) -> None:
 def settle(upload: Upload, offset: int) -> Status:
     """Return the status of an upload whose durable offset is `offset`, the end of the body having been seen."""
     return Status.RECEIVED if offset == upload.length else Status.RECEIVING
+
+
+def confirm(upload: Upload, sha256: str) -> None:
+    """Allow or refuse the digest that the whole content turned out to have.
+
+    Raises:
+        DigestMismatch: another one was declared.
+    """
+    if upload.declared not in {None, sha256}:
+        raise DigestMismatch
 
 
 def _fits(offset: int, body_length: int | None, end: int | None) -> None:

@@ -109,6 +109,26 @@ class TooLarge(Refused):
     status = 413
 
 
+class ChecksumMismatch(Refused):
+    """The body is not what its checksum says; none of it was kept."""
+
+    code = "checksum_mismatch"
+    status = 460
+
+    def __init__(self) -> None:
+        super().__init__("The body does not match its checksum; none of it was kept. Send it again.")
+
+
+class DigestMismatch(Refused):
+    """The content is not the one that was declared; the upload is gone."""
+
+    code = "digest_mismatch"
+    status = 460
+
+    def __init__(self) -> None:
+        super().__init__("The content does not have the digest that was declared; create the upload again.")
+
+
 class NotReady(Refused):
     """The content is not stored yet, so it cannot be read."""
 

@@ -1,6 +1,6 @@
 """The grammar of header values, and nothing about what they mean.
 
-Owns integers, metadata and content types as they stand on the wire. Must not know methods, statuses
+Owns integers, metadata, checksums and content types as they stand on the wire. Must not know methods, statuses
 or uploads. Invariant: a value that is not exactly of the grammar raises `BadHeader`; nothing is
 guessed, trimmed into shape or taken from the first of two that differ.
 """
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from tusplyr.core.checksum import Checksum, running
 from tusplyr.core.errors import BadHeader, Refused
 from tusplyr.core.model import MAX_INTEGER
 
@@ -77,14 +78,34 @@ def parse_metadata(lines: tuple[str, ...]) -> dict[str, bytes]:
         key, _, encoded = member.strip(_BLANK).partition(" ")
         if key in pairs:
             raise BadHeader(f"Upload-Metadata has the key {quote(key)} twice.")
-        pairs[key] = _decode(encoded)
+        pairs[key] = _decode("Upload-Metadata", encoded)
         total += len(key) + len(pairs[key])
         if total > MAX_METADATA:
             raise BadHeader(f"Upload-Metadata may hold {MAX_METADATA} bytes of decoded keys and values at the most.")
     return pairs
 
 
-def _decode(encoded: str) -> bytes:
+def parse_checksum(text: str, algorithms: tuple[str, ...]) -> Checksum:
+    """Return the value of ``Upload-Checksum`` (tus 1.0, Checksum): name of the algorithm, blank, Base64.
+
+    Raises:
+        BadHeader: it is not of that form, the algorithm is not offered, or its digests have another length.
+    """
+    algorithm, _, encoded = text.partition(" ")
+    if algorithm not in algorithms:
+        raise BadHeader(f"Upload-Checksum must begin with one of {', '.join(algorithms)}, in lower case.")
+    digest = _decode("Upload-Checksum", encoded)
+    if len(digest) != running(algorithm).digest_size:
+        raise BadHeader(f"Upload-Checksum has {len(digest)} bytes, which is not the length of a {algorithm} digest.")
+    return Checksum(algorithm, digest)
+
+
+def members(lines: tuple[str, ...]) -> set[str]:
+    """Return the members of a comma-separated list of names, in lower case."""
+    return {member.strip(_BLANK).lower() for line in lines for member in line.split(",")}
+
+
+def _decode(name: str, encoded: str) -> bytes:
     raw = encoded.encode("latin-1")
     try:
         value = binascii.a2b_base64(raw, strict_mode=True)
@@ -92,13 +113,35 @@ def _decode(encoded: str) -> bytes:
         value = None
     # Strict mode lets bits behind the last byte pass; encoded again they are gone (RFC 4648, section 3.5).
     if value is None or binascii.b2a_base64(value, newline=False) != raw:
-        raise BadHeader("Upload-Metadata has a value that is not Base64 (standard alphabet, padded).")
+        raise BadHeader(f"{name} has a value that is not Base64 (standard alphabet, padded).")
     return value
 
 
 def repr_digest(sha256: str) -> str:
     """Return a hex SHA-256 as the value of ``Repr-Digest`` (RFC 9530, section 3)."""
     return f"sha-256=:{binascii.b2a_base64(bytes.fromhex(sha256), newline=False).decode()}:"
+
+
+def parse_repr_digest(lines: tuple[str, ...]) -> str | None:
+    """Return the hex SHA-256 in a ``Repr-Digest`` (RFC 9530, section 3); None where only others are given.
+
+    Raises:
+        BadHeader: the SHA-256 is not a Byte Sequence of 32 bytes, or is there twice.
+    """
+    found = set()
+    for member in ",".join(lines).split(","):
+        key, _, value = member.strip(_BLANK).partition("=")
+        if key == "sha-256":
+            found.add(value.partition(";")[0])
+    if not found:
+        return None
+    text = found.pop()
+    if found or len(text) < 2 or (text[0], text[-1]) != (":", ":"):  # noqa: PLR2004 - two colons
+        raise BadHeader("Repr-Digest must have one sha-256, as Base64 between colons.")
+    digest = _decode("Repr-Digest", text[1:-1])
+    if len(digest) != running("sha256").digest_size:
+        raise BadHeader(f"Repr-Digest has a sha-256 of {len(digest)} bytes; it has 32.")
+    return digest.hex()
 
 
 def media_type(value: str | None) -> str:

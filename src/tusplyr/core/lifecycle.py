@@ -6,9 +6,9 @@ statuses a change may start from and makes that a condition of its update.
 
     receiving ──(all bytes durable)──► received ──(published)──► stored
         │  └──(all bytes durable, and published at once)────────────┘ │
-        └──────(terminated | expired | lost)──┴──────(terminated)─────┴──► gone
+        └──(terminated | expired | invalid | lost)──┴──(terminated)───┴──► gone
 
-Only what is `receiving` expires.
+Only what is `receiving` expires, or turns out not to be what was declared.
 """
 
 from tusplyr.core.model import Reason, Status
@@ -17,7 +17,7 @@ TRANSITIONS: dict[tuple[Status, Status], frozenset[Reason | None]] = {
     (Status.RECEIVING, Status.RECEIVED): frozenset({None}),
     (Status.RECEIVING, Status.STORED): frozenset({None}),
     (Status.RECEIVED, Status.STORED): frozenset({None}),
-    (Status.RECEIVING, Status.GONE): frozenset({Reason.TERMINATED, Reason.EXPIRED, Reason.LOST}),
+    (Status.RECEIVING, Status.GONE): frozenset(Reason),
     (Status.RECEIVED, Status.GONE): frozenset({Reason.TERMINATED, Reason.LOST}),
     (Status.STORED, Status.GONE): frozenset({Reason.TERMINATED}),
 }

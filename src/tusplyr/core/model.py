@@ -27,6 +27,7 @@ class Reason(StrEnum):
     TERMINATED = "terminated"
     EXPIRED = "expired"
     LOST = "lost"
+    INVALID = "invalid"
 
 
 class Media(Struct, frozen=True):
@@ -66,6 +67,7 @@ class Upload(Struct, frozen=True, kw_only=True):
         due_at: Unix seconds before which publishing is not tried again.
         error: what the last failed attempt said, for the operator.
         reason: why it is gone, when it is.
+        declared: hex digest that the client says the whole content has; None where it says nothing.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Upload(Struct, frozen=True, kw_only=True):
     due_at: float = 0.0
     error: str | None = None
     reason: Reason | None = None
+    declared: str | None = None
 
     @property
     def file_id(self) -> str | None:

@@ -5,10 +5,13 @@ storage or any other protocol. Invariant: each function is pure, and nothing out
 `core.headers` names a header of tus.
 """
 
+import re
 from email.utils import formatdate
+from functools import partial
 
 from tusplyr.core import decide
-from tusplyr.core.commands import Append, Appended, Create, Created, Found, Head, Outcome, Reply
+from tusplyr.core.checksum import Checksum
+from tusplyr.core.commands import Append, Appended, Create, Created, Expected, Found, Head, Outcome, Reply
 from tusplyr.core.decide import Limits
 from tusplyr.core.errors import (
     BadHeader,
@@ -23,14 +26,33 @@ from tusplyr.core.errors import (
     WrongType,
     WrongVersion,
 )
-from tusplyr.core.headers import CHALLENGE, media_type, parse_integer, parse_metadata, repr_digest, single
+from tusplyr.core.headers import (
+    CHALLENGE,
+    media_type,
+    members,
+    parse_checksum,
+    parse_headers,
+    parse_integer,
+    parse_metadata,
+    parse_repr_digest,
+    repr_digest,
+    single,
+)
 from tusplyr.core.media import media_of
 from tusplyr.core.model import MAX_INTEGER, Upload
 
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
-EXPIRATION = "expiration"
-EXTENSIONS = ("creation", "creation-with-upload", "creation-defer-length", EXPIRATION, "termination")
+EXTENSIONS = (
+    "creation",
+    "creation-with-upload",
+    "creation-defer-length",
+    "expiration",
+    "checksum",
+    "checksum-trailer",
+    "termination",
+)
+CHECKSUM = "Upload-Checksum"
 FILE_ID = "Tusplyr-File-Id"
 HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
 
@@ -59,10 +81,12 @@ RESPONSE_HEADERS = (
     FILE_ID,
 )
 
+Trailers = list[tuple[bytes, bytes]]
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _TOLERANT = frozenset({"HEAD", "GET"})  # browsers and monitors do not speak tus
 _NOT_BUILT = {  # an extension that is not advertised is refused, never half done
     "upload-concat": "Upload-Concat: this server does not offer concatenation.",
-    "upload-checksum": "Upload-Checksum: this server does not offer checksum.",
 }
 
 
@@ -83,8 +107,14 @@ def check_version(head: Head) -> None:
         raise WrongVersion(f"This server speaks tus {VERSION}; say so with Tus-Resumable: {VERSION}.")
 
 
-def read_create(head: Head, limits: Limits) -> Create:
-    """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9."""
+def read_create(head: Head, limits: Limits, trailers: Trailers | None = None) -> Create:
+    """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9.
+
+    Args:
+        head: of the request.
+        limits: what this server allows.
+        trailers: the trailer section, once the end of the body has been seen; None where it is not delivered.
+    """
     _refuse_unbuilt(head, "upload-concat")
     length = _length(head)
     if length is not None:
@@ -92,24 +122,29 @@ def read_create(head: Head, limits: Limits) -> Create:
     lines = head.headers.get("upload-metadata", ())
     pairs = parse_metadata(lines)
     raw = ",".join(lines)
-    _refuse_unbuilt(head, "upload-checksum")
+    checksum, expected = _checksum(head, limits, trailers)
+    if (checksum or expected) and not _is_body(head):
+        raise BadHeader(f"{CHECKSUM} belongs to a body that is labelled Content-Type: {BODY_TYPE}.")
     return Create(
         length=length,
         metadata=raw.encode("latin-1") if pairs else None,
         media=media_of((pairs.get("filename") or pairs.get("name") or b"").decode("utf-8", "replace")),
+        declared=_declared(head, pairs),
         append=_is_body(head),
         body_length=body_length(head),
+        checksum=checksum,
+        expected=expected,
     )
 
 
-def read_append(head: Head) -> Append:
-    """Make a command from a PATCH. Raises what the head deserves."""
+def read_append(head: Head, limits: Limits, trailers: Trailers | None = None) -> Append:
+    """Make a command from a PATCH. Raises what the head deserves. The arguments are those of `read_create`."""
     if not _is_body(head):
         raise WrongType(f"The body of a PATCH must be labelled Content-Type: {BODY_TYPE}.")
     offset = _integer(head, "Upload-Offset")
-    _refuse_unbuilt(head, "upload-checksum")
+    checksum, expected = _checksum(head, limits, trailers)
     length = _integer(head, "Upload-Length", TooLarge) if "upload-length" in head.headers else None
-    return Append(offset=offset, body_length=body_length(head), length=length)
+    return Append(offset=offset, body_length=body_length(head), length=length, checksum=checksum, expected=expected)
 
 
 def body_length(head: Head) -> int | None:
@@ -142,14 +177,21 @@ def write(outcome: Outcome, address: str, limits: Limits) -> Reply:
             return Reply(204)
 
 
-def write_discovery(limits: Limits) -> Reply:
-    """Answer OPTIONS (C-50): what this server speaks and offers."""
-    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", ",".join(extensions(limits))), *_max_size(limits)))
+def write_discovery(limits: Limits, *, trailers: bool) -> Reply:
+    """Answer OPTIONS (C-50): what this server speaks and offers; with `trailers`, it delivers trailer sections."""
+    offered = ",".join(extensions(limits, trailers=trailers))
+    algorithms = (("Tus-Checksum-Algorithm", ",".join(limits.algorithms)),) if limits.algorithms else ()
+    return Reply(204, (("Tus-Version", VERSION), ("Tus-Extension", offered), *algorithms, *_max_size(limits)))
 
 
-def extensions(limits: Limits) -> list[str]:
+def extensions(limits: Limits, *, trailers: bool) -> list[str]:
     """Return what is offered under these limits."""
-    return [name for name in EXTENSIONS if name != EXPIRATION or limits.expire_after is not None]
+    missing = {
+        "expiration": limits.expire_after is None,
+        "checksum": not limits.algorithms,
+        "checksum-trailer": not limits.algorithms or not trailers,
+    }
+    return [name for name in EXTENSIONS if not missing.get(name)]
 
 
 def refuse(error: TusplyrError, method: str, limits: Limits, upload: Upload | None = None) -> Reply:
@@ -225,6 +267,46 @@ def _length(head: Head) -> int | None:
     if deferred != "1":
         raise BadHeader("Upload-Defer-Length must be 1; leave it out where Upload-Length says the length.")
     return None
+
+
+def _declared(head: Head, pairs: dict[str, bytes]) -> str | None:
+    """Return the SHA-256 that the content is declared to have, by the header or by the key in the metadata."""
+    header = parse_repr_digest(head.headers.get("repr-digest", ()))
+    if "sha256" not in pairs:
+        return header
+    text = pairs["sha256"].decode("latin-1").lower()
+    if not _SHA256.match(text):
+        raise BadHeader("Upload-Metadata: sha256 must be 64 hexadecimal digits.")
+    if header not in {None, text}:
+        raise BadHeader("Repr-Digest and the sha256 of Upload-Metadata differ.")
+    return text
+
+
+def _checksum(head: Head, limits: Limits, trailers: Trailers | None) -> tuple[Checksum | None, Expected | None]:
+    """Return the checksum of the body, and how to get the one that is to come behind it."""
+    text = single(head.headers, CHECKSUM.lower())
+    late = CHECKSUM.lower() in members(head.headers.get("trailer", ()))
+    if (text is not None or late) and not limits.algorithms:
+        raise BadHeader(f"{CHECKSUM}: this server does not offer checksum.")
+    checksum = None if text is None else parse_checksum(text, limits.algorithms)
+    if not late:
+        return checksum, None
+    if trailers is None:
+        raise BadHeader(f"Trailer: {CHECKSUM} cannot be read here; send it as a header.")
+    if body_length(head) is not None:
+        raise BadHeader(f"Trailer: {CHECKSUM} needs a body in chunked coding.")
+    return checksum, partial(_trailing, checksum, limits, trailers)
+
+
+def _trailing(checksum: Checksum | None, limits: Limits, trailers: Trailers) -> Checksum:
+    """Return the checksum of a body whose end has been seen."""
+    text = single(parse_headers(trailers), CHECKSUM.lower())
+    if text is None:
+        raise BadHeader(f"Trailer: {CHECKSUM} was announced and is missing.")
+    found = parse_checksum(text, limits.algorithms)
+    if checksum not in {None, found}:
+        raise BadHeader(f"{CHECKSUM} in the head and in the trailer section differ.")
+    return found
 
 
 def _integer(head: Head, name: str, beyond: type[Refused] = BadHeader) -> int:

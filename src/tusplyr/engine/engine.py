@@ -18,12 +18,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tusplyr.core import decide
-from tusplyr.core.commands import Append, Appended, Create, Created, Found, Terminated
+from tusplyr.core.commands import Append, Appended, Create, Created, Expected, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
 from tusplyr.core.errors import (
     Broken,
     BytesLost,
+    DigestMismatch,
     Gone,
     NoSpace,
     NotReady,
@@ -31,10 +32,9 @@ from tusplyr.core.errors import (
     Stopped,
     StoreDown,
     Superseded,
-    TooLarge,
 )
 from tusplyr.core.model import Reason, Status, Upload
-from tusplyr.engine.intake import Intake
+from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, Result, joined
 from tusplyr.engine.publish import Publisher
 from tusplyr.engine.sink import Sink
@@ -85,14 +85,15 @@ class Engine:
         """Make an upload, and append the body when the command says so.
 
         Raises:
-            TooLarge: nothing was created.
+            TooLarge, ChecksumMismatch, BadHeader: nothing was created.
+            DigestMismatch: it is gone already.
             Cut, Stopped: the body ended early; the upload exists with what arrived.
             NoSpace, SpoolDown, LedgerDown: see `ports`.
         """
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        if command.length == 0:
+        if command.length == 0 and not (command.append and (command.body_length != 0 or _expected(command))):
             return Created(await self._create_empty(upload))
         await self._ledger.create(upload)
         self._tally.created += 1
@@ -100,8 +101,10 @@ class Engine:
             return Created(self._remember(upload))
         async with self._claims.hold(upload.id, body.stop):
             try:
-                return Created(await self._receive(upload, body))
-            except TooLarge:
+                return Created(await self._receive(upload, body, command))
+            except DigestMismatch:
+                raise
+            except Refused:
                 await self._terminate(upload)  # nobody was told its address
                 raise
 
@@ -116,15 +119,16 @@ class Engine:
         Raises:
             NotFound, Gone, OffsetMismatch, TooLarge, or what `read` raises: nothing of the body was read.
             Busy: the holder did not let go in time.
-            Cut, Stopped, TooLarge, NoSpace, Broken: see `Intake.receive`.
+            DigestMismatch: the upload is gone.
+            Cut, Stopped, TooLarge, ChecksumMismatch, NoSpace, Broken: see `Intake.receive`.
         """
         if self._claims.held(upload_id):
             row = await self._present(upload_id, busy=True)
             decide.promised(row, read(), self.limits)  # refused before anybody is disturbed
         async with self._claims.hold(upload_id, body.stop):
-            row, upload = await self._row(upload_id, read)
+            command, row, upload = await self._row(upload_id, read)
             try:
-                return Appended(await self._receive(upload, body, news=row.length != upload.length))
+                return Appended(await self._receive(upload, body, command, news=row.length != upload.length))
             except Superseded:
                 log.info("upload %s was ended by a command while bytes of it came in", upload_id)
                 await self._present(upload_id)
@@ -196,8 +200,8 @@ class Engine:
         """Return the row if a client may still address it; while a request is `busy` with it, it does not expire."""
         return decide.present(await self._ledger.get(upload_id), self.limits, None if busy else self._clock())
 
-    async def _row(self, upload_id: str, read: Read) -> tuple[Upload, Upload]:
-        """Return the row that an append goes on from, once it may, and the same with what the append promises.
+    async def _row(self, upload_id: str, read: Read) -> tuple[Append, Upload, Upload]:
+        """Return an append, the row that it goes on from, once it may, and the same with what it promises.
 
         It is the one that this process has just written, or read from the ledger.
 
@@ -210,9 +214,9 @@ class Engine:
                 command = read()
                 planned = decide.append(decide.present(known, self.limits, self._clock()), command, self.limits)
                 if command.body_length != 0:  # without a byte no change will tell that the row is another by now
-                    return known, planned
-        row = await self._present(upload_id)
-        return row, decide.append(row, read(), self.limits)
+                    return command, known, planned
+        row, command = await self._present(upload_id), read()
+        return command, row, decide.append(row, command, self.limits)
 
     def _remember(self, upload: Upload) -> Upload:
         """Keep a row that was just written for the append that goes on from it."""
@@ -224,7 +228,9 @@ class Engine:
 
     async def _create_empty(self, upload: Upload) -> Upload:
         """Make an upload that is whole from the start: no append will come to make its file or to say so."""
-        whole = replace(upload, status=Status.RECEIVED, sha256=hashlib.sha256().hexdigest())
+        sha256 = hashlib.sha256().hexdigest()
+        decide.confirm(upload, sha256)
+        whole = replace(upload, status=Status.RECEIVED, sha256=sha256)
         await self._offload.run(self._spool.keep, upload.id)
         async with self._claims.hold(upload.id, _ignore):  # the queue looks for just such rows
             await self._ledger.create(whole)
@@ -237,24 +243,28 @@ class Engine:
             await self._offload.run(self._spool.admit)
             self._look_again_at = now + 1.0
 
-    async def _receive(self, upload: Upload, body: Body, *, news: bool = False) -> Upload:
-        """Receive a body; with `news` the length of the upload is not in its row yet."""
+    async def _receive(self, upload: Upload, body: Body, command: Create | Append, *, news: bool = False) -> Upload:
+        """Receive the body of a command; with `news` the length of the upload is not in its row yet."""
         # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
         long = upload.length is None or upload.length - upload.offset > TOLD
         length = "unknown" if upload.length is None else upload.length
         log.log(
             logging.INFO if long else logging.DEBUG, "upload %s: append from %d of %s", upload.id, upload.offset, length
         )
-        sink = Sink(self._spool, self._provider, upload)
+        checksum = command.checksum
+        sink = Sink(self._spool, self._provider, upload, checksum.algorithm if checksum else None)
+        terms = Terms(decide.end(upload, self.limits), news=news, expected=_expected(command))
         self._tally.appending += 1
         try:
-            end = decide.end(upload, self.limits)
-            row = await self._intake.receive(upload, body, sink, end=end, news=news)
+            row = await self._intake.receive(upload, body, sink, terms)
         except BytesLost as error:
             await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
             log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             self._tally.lost += 1
             raise Gone(decide.GONE[Reason.LOST]) from error
+        except DigestMismatch:
+            await self._invalidate(upload)
+            raise
         except NoSpace:
             self._look_again_at = 0.0
             raise
@@ -264,6 +274,11 @@ class Engine:
             if sink.opened:
                 await joined(self._offload.run(sink.close))  # before the claim is released
         return self._remember(row)
+
+    async def _invalidate(self, upload: Upload) -> None:
+        log.warning("upload %s does not have the digest that was declared, %s", upload.id, upload.declared)
+        await self._ledger.move(upload, Status.GONE, reason=Reason.INVALID)
+        await self._offload.run(self._spool.discard, upload.id)
 
     async def _terminate(self, upload: Upload) -> None:
         self._recent.pop(upload.id, None)
@@ -285,9 +300,18 @@ class Engine:
             length=command.length,
             media=command.media,
             metadata=command.metadata,
+            declared=command.declared,
             created_at=now,
             updated_at=now,
         )
+
+
+def _expected(command: Create | Append) -> Expected | None:
+    """Return how the checksum of the body is to be had once its end has been seen; None where it has none."""
+    checksum = command.checksum
+    if command.expected is not None or checksum is None:
+        return command.expected
+    return lambda: checksum
 
 
 def _length(file: BinaryIO) -> int:

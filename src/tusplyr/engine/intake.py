@@ -11,7 +11,8 @@ import asyncio
 from msgspec import Struct
 
 from tusplyr.core import decide
-from tusplyr.core.errors import TooLarge
+from tusplyr.core.commands import Expected
+from tusplyr.core.errors import ChecksumMismatch, TooLarge
 from tusplyr.core.model import Status, Upload
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.publish import Placement, Publisher
@@ -33,6 +34,21 @@ class Pace(Struct, frozen=True):
     lapse: float = 2.0
 
 
+class Terms(Struct, frozen=True):
+    """What a body must keep to.
+
+    Attributes:
+        end: offset that it must not pass; None where there is no such thing.
+        news: the length of the upload is not in its row yet, and is to be, once the end of the body has been seen.
+        expected: returns the checksum of the body once its end has been seen. Such a body counts as a whole or not at
+            all: nothing of it is acknowledged before it is verified.
+    """
+
+    end: int | None
+    news: bool = False
+    expected: Expected | None = None
+
+
 class Intake:
     """Receives bodies. One object for all of them; what belongs to one body lives in its `_Reception`."""
 
@@ -42,32 +58,33 @@ class Intake:
         self.offload = offload
         self.pace = pace
 
-    async def receive(self, upload: Upload, body: Body, sink: Sink, *, end: int | None, news: bool = False) -> Upload:
+    async def receive(self, upload: Upload, body: Body, sink: Sink, terms: Terms) -> Upload:
         """Append a body to an upload that the caller holds; return the row as last committed.
 
         Args:
             upload: as it is to be received.
             body: not touched before.
             sink: opened by the first bytes; the caller closes it.
-            end: offset that the body must not pass; None where there is no such thing.
-            news: the length of `upload` is not in its row yet, and is to be, once the end of the body has been seen.
+            terms: see there.
 
         Raises:
             TooLarge: the body passes its end; what was checkpointed is kept, the rest dropped.
-            Cut, Stopped: the body ended early; everything that arrived is in the row all the same.
+            ChecksumMismatch, or what `terms.expected` raises: the body was not what it should be; none of it is kept.
+            DigestMismatch: with it the upload is whole, and not what was declared; nothing is published.
+            Cut, Stopped: the body ended early; everything that arrived is in the row all the same, unless a checksum
+                was to come.
             BytesLost, NoSpace, SpoolDown, LedgerDown, Superseded: see `ports`.
         """
         body.place(sink.at)
-        return await _Reception(self, upload, body, sink, end, news=news).run()
+        return await _Reception(self, upload, body, sink, terms).run()
 
 
 class _Reception:
     """One body on its way in."""
 
-    def __init__(self, intake: Intake, upload: Upload, body: Body, sink: Sink, end: int | None, *, news: bool) -> None:
+    def __init__(self, intake: Intake, upload: Upload, body: Body, sink: Sink, terms: Terms) -> None:
         self._upload = upload
-        self._end = end
-        self._news = news
+        self._terms = terms
         self._body = body
         self._sink = sink
         self._publisher = intake.publisher
@@ -81,7 +98,7 @@ class _Reception:
 
     async def run(self) -> Upload:
         """Take the body to its end; return the row as last committed."""
-        ended, keep = False, True
+        ended, keep = False, self._terms.expected is None
         try:
             while not ended:
                 view = await self._next()
@@ -89,6 +106,10 @@ class _Reception:
                 if view is not None:
                     await self._take(view, last=ended)
                     await self._keep_pace()
+            if not keep:
+                await self._writing.rest()
+                await self._offload.run(self._verify)
+                keep = True
         except TooLarge:
             keep = False
             raise
@@ -112,7 +133,8 @@ class _Reception:
         end = self._writing.end + view.nbytes
         begun = False
         try:
-            decide.admit(end, self._end)
+            decide.admit(end, self._terms.end)
+            last = last and self._terms.expected is None  # what is not verified is neither synced nor published
             if last:
                 await self._trail.caught_up()
             if last and end == self._upload.length and view.nbytes < LONG:
@@ -127,6 +149,8 @@ class _Reception:
 
     async def _keep_pace(self) -> None:
         """Begin a checkpoint when it is due."""
+        if self._terms.expected is not None:
+            return
         self._due = self._due or self._clock() + self._pace.lapse
         if self._sink.at - self._trail.offset >= self._pace.span or self._clock() >= self._due:
             await self._trail.checkpoint()
@@ -140,7 +164,7 @@ class _Reception:
         if row.status is not Status.RECEIVING:
             return row  # whole since earlier: an empty body changes nothing
         if not ended or decide.settle(row, self._sink.at) is Status.RECEIVING:
-            await self._trail.checkpoint(always=self._news and ended)
+            await self._trail.checkpoint(always=self._terms.news and ended)
             row = await self._trail.caught_up()
             if failed:
                 raise failed
@@ -150,6 +174,13 @@ class _Reception:
             placement = await self._offload.run(self._finish, None)
         return await self._publisher.complete(row, self._sink.mark.digest, placement)
 
+    def _verify(self) -> None:
+        """Hold the body against its checksum. Blocking."""
+        assert self._terms.expected is not None  # noqa: S101 - the caller has looked
+        expected = self._terms.expected()
+        if self._sink.checksum(expected.algorithm) != expected.digest:
+            raise ChecksumMismatch
+
     async def _drop(self) -> Upload:
         """Leave the row where it is."""
         await self._writing.over()
@@ -158,4 +189,6 @@ class _Reception:
     def _finish(self, view: memoryview | None) -> Placement:
         """Write what is left, sync it, then publish it: one hop to a thread for the end of every upload."""
         self._sink.finish(view)
-        return self._publisher.place(self._upload, self._sink.sha256())
+        sha256 = self._sink.sha256()
+        decide.confirm(self._upload, sha256)
+        return self._publisher.place(self._upload, sha256)

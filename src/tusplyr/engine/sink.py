@@ -6,15 +6,18 @@ bytes that were both written and hashed, without a gap, and `synced` counts thos
 """
 
 import threading
+from collections.abc import Iterator
 
 from msgspec import Struct
 
+from tusplyr.core.checksum import running
 from tusplyr.core.digest import Provider, RunningDigest, StateMismatch
 from tusplyr.core.errors import NoSpace, SpoolDown
 from tusplyr.core.model import MAX_INTEGER, Upload
 from tusplyr.ports import Spool, Writer
 
-REREAD = 1024 * 1024  # bytes per read when a saved digest cannot be used
+REREAD = 1024 * 1024  # bytes per read when a saved digest cannot be used, or a checksum comes last
+SHA256 = "sha256"
 
 
 class Mark(Struct, frozen=True):
@@ -34,14 +37,19 @@ class Behind(SpoolDown):
 
 
 class Sink:
-    """Takes the bytes of one append behind the acknowledged offset of an upload."""
+    """Takes the bytes of one append behind the acknowledged offset of an upload.
 
-    def __init__(self, spool: Spool, provider: Provider, upload: Upload) -> None:
+    With the `algorithm` of a checksum, that is computed in passing.
+    """
+
+    def __init__(self, spool: Spool, provider: Provider, upload: Upload, algorithm: str | None = None) -> None:
         self._spool = spool
         self._provider = provider
         self._upload = upload
         self._writer: Writer | None = None
         self._digest: RunningDigest | None = None
+        own = algorithm == SHA256 and not upload.offset  # from byte 0 on the digest itself is the checksum
+        self._check = None if algorithm is None or own else running(algorithm)
         self._failed: NoSpace | SpoolDown | None = None
         self._broken_at = MAX_INTEGER + 1  # where a view begins that could not be written: a gap
         self._closed = False
@@ -82,6 +90,8 @@ class Sink:
             self._writer.write(view, at)
             self._await_turn(at)
             self._digest.update(view)
+            if self._check is not None:
+                self._check.update(view)
             self._pass_turn(Mark(at + view.nbytes, self._digest.save()))
         except BaseException:
             self._break(at)
@@ -123,6 +133,22 @@ class Sink:
             raise SpoolDown(f"upload {self._upload.id} has no digest, although its last byte was just written")
         return self._digest.hexdigest()
 
+    def checksum(self, algorithm: str) -> bytes:
+        """Return the raw checksum of what this append has taken.
+
+        Blocking: where another algorithm was expected than it turns out to be, the bytes are read again. Raises as
+        `Spool.staged`.
+        """
+        if self._check is not None and self._check.name == algorithm:
+            return self._check.digest()
+        if self._digest is not None and algorithm == SHA256 and not self._upload.offset:
+            return bytes.fromhex(self._digest.hexdigest())
+        check = running(algorithm)
+        if self.at > self._upload.offset:
+            for view in self._staged(self._upload.offset):
+                check.update(view)
+        return check.digest()
+
     def close(self) -> None:
         """Let go of the file, for good. Idempotent."""
         self._closed = True
@@ -158,8 +184,16 @@ class Sink:
 
     def _reread(self) -> RunningDigest:
         digest = self._provider.new()
-        buffer = memoryview(bytearray(REREAD))
-        with self._spool.staged(self._upload.id).open() as file:
-            while (left := self.at - digest.count) and (count := file.readinto(buffer[:left])):  # type: ignore[attr-defined]  # raw files and BytesIO have it
-                digest.update(buffer[:count])
+        for view in self._staged(0):
+            digest.update(view)
         return digest
+
+    def _staged(self, start: int) -> Iterator[memoryview]:
+        """Yield the staged bytes from `start` to where the sink is, each time in the same buffer."""
+        buffer = memoryview(bytearray(REREAD))
+        left = self.at - start
+        with self._spool.staged(self._upload.id).open() as file:
+            file.seek(start)
+            while left and (count := file.readinto(buffer[:left])):  # type: ignore[attr-defined]  # raw files and BytesIO have it
+                left -= count
+                yield buffer[:count]

@@ -40,6 +40,7 @@ uploads = Table(
     Column("due_at", Double, nullable=False),
     Column("error", Text),
     Column("reason", String(16)),
+    Column("declared", String(64)),
     # Of some rows only, so that a checkpoint, the most frequent change, touches neither.
     Index("uploads_due", "due_at", sqlite_where=text(DUE), postgresql_where=text(DUE)),
     Index("uploads_ended", "updated_at", sqlite_where=text(ENDED), postgresql_where=text(ENDED)),

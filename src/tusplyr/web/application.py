@@ -44,7 +44,7 @@ def build(handlers: list[HTTPRouteHandler], *, base_path: str, limits: Limits, o
         litestar,
         base_path=base_path,
         standard=tus1.HEADERS,
-        discovery=tus1.write_discovery(limits),
+        discovery=lambda trailers: tus1.write_discovery(limits, trailers=trailers),
         cors=Cors(origins, tus1.REQUEST_HEADERS, tus1.RESPONSE_HEADERS),
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from tusplyr.core.commands import Reply
+from tusplyr.web.exchange import TRAILERS
 
 # Frameworks type these each in their own way; what passes is plain ASGI.
 Message = MutableMapping[str, Any]
@@ -21,6 +22,7 @@ Send = Callable[[Any], Awaitable[None]]
 Scope = Any
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Raw = tuple[tuple[bytes, bytes], ...]
+Discovery = Callable[[bool], Reply]
 
 METHODS = "POST, HEAD, PATCH, DELETE, OPTIONS, GET, PUT"
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-HTTP-Method-Override", "X-Requested-With", "X-Request-ID")
@@ -80,15 +82,15 @@ class Edge:
         app: Litestar.
         base_path: where uploads live, e.g. ``/files``.
         standard: headers of the protocol, on every response of an upload address.
-        discovery: the answer to OPTIONS there.
+        discovery: makes the answer to OPTIONS there, told whether trailer sections are delivered.
         cors: see `Cors`.
     """
 
-    def __init__(self, app: App, *, base_path: str, standard: dict[str, str], discovery: Reply, cors: Cors) -> None:
+    def __init__(self, app: App, *, base_path: str, standard: dict[str, str], discovery: Discovery, cors: Cors) -> None:
         self._app = app
         self._base_path = base_path
         self._standard = raw(standard.items())
-        self._discovery = discovery
+        self._discovery = {trailers: raw(discovery(trailers).headers) for trailers in (False, True)}
         self._cors = cors
         self._by_origin: dict[str | None, Raw] = {origin: cors.headers(origin) for origin in (None, *cors.origins)}
 
@@ -107,7 +109,8 @@ class Edge:
         if uploads and override:
             scope = {**scope, "method": override}
         if scope["method"] == "OPTIONS" and (uploads or origin):
-            await self._answer_options(send, uploads, origin, extra)
+            offered = self._discovery[TRAILERS in scope.get("extensions", {})] if uploads else ()
+            await self._answer_options(send, offered, origin, extra)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -121,12 +124,8 @@ class Edge:
         known = self._by_origin.get(origin)
         return known if known is not None else self._cors.headers(origin)
 
-    async def _answer_options(self, send: Send, uploads: bool, origin: str | None, extra: Raw) -> None:
-        headers = [
-            *extra,
-            *(raw(self._discovery.headers) if uploads else ()),
-            *self._cors.preflight(origin),
-        ]
+    async def _answer_options(self, send: Send, offered: Raw, origin: str | None, extra: Raw) -> None:
+        headers = [*extra, *offered, *self._cors.preflight(origin)]
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 

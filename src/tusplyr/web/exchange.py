@@ -20,7 +20,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
-DIRECT = "tusplyr.direct"  # key in scope["extensions"]
+DIRECT = "tusplyr.direct"  # key in scope["extensions"]: takes the body of the request, see `Exchange.take`
+TRAILERS = "tusplyr.trailers"  # likewise: the trailer section, a list that is complete when the body has ended
 KEEP_LIMIT = MIB  # bytes of an unread body that are worth a connection kept
 LONGEST = 19  # digits of a length; Python refuses to convert thousands of them
 UNKNOWN = 1 << 62  # bytes left of a body whose length was not promised

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from tusplyr.core.errors import ShuttingDown
 from tusplyr.web.direct import DirectBody
 from tusplyr.web.drain import Drain
-from tusplyr.web.exchange import App, Exchange
+from tusplyr.web.exchange import TRAILERS, App, Exchange
 from tusplyr.web.pool import MIB
 
 HEAD_LIMIT = 64 * 1024  # bytes of a request head, or of trailers; the parser itself has no limit
@@ -41,6 +41,7 @@ NAMES: dict[type, tuple[str, ...]] = {
             "loop",
             "parser",
             "pipeline",
+            "scope",
             "timeout_keep_alive",
             "timeout_keep_alive_task",
             "transport",
@@ -109,6 +110,7 @@ class TusplyrProtocol(HttpToolsProtocol):
         self.ending = False
         self._unheard = 0  # bytes since the parser last came to the end of a head, or to a piece of a body
         self._headed = False  # the head is complete: fields that follow are trailers
+        self._trailers: list[tuple[bytes, bytes]] = []  # of the request that is being parsed
         self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._deaf = False  # what came behind it was nonsense
         self._mounted: asyncio.BufferedProtocol | None = None
@@ -161,11 +163,14 @@ class TusplyrProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         self._headed = False
+        self._trailers = []
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools; a trailer never passes for a field of the head (RFC 9110, section 6.5.1)."""
-        if not self._headed:
+        if self._headed:
+            self._trailers.append((name.lower(), value))
+        else:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -179,6 +184,7 @@ class TusplyrProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and any(map(_announces_body, self.headers)):
             # The parser takes the request for ended: its body would be read as the next request.
             raise httptools.HttpParserError("an upgrade with a body")
+        self.scope["extensions"] = {TRAILERS: self._trailers}  # type: ignore[dict-item]  # ours
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

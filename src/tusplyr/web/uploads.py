@@ -36,6 +36,7 @@ from tusplyr.dialects import tus1
 from tusplyr.engine.engine import Engine
 from tusplyr.web.body import Bodies, RequestBody
 from tusplyr.web.download import Download
+from tusplyr.web.exchange import TRAILERS
 from tusplyr.web.response import Rendered, json, text
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Uploads:
 
     async def create(self, request: Call, head: Head) -> Reply:
         """POST on the collection."""
-        command = tus1.read_create(head, self._engine.limits)
+        command = tus1.read_create(head, self._engine.limits, _trailers(request))
         body = self._body(request, head)
         try:
             outcome = await self._engine.create(command, body)
@@ -121,9 +122,10 @@ class Uploads:
     async def append(self, request: Call, head: Head) -> Reply:
         """PATCH on an upload."""
         upload_id = _id(request)
+        read = partial(tus1.read_append, head, self._engine.limits, _trailers(request))
         body = self._body(request, head)
         try:
-            outcome = await self._engine.append(upload_id, partial(tus1.read_append, head), body)
+            outcome = await self._engine.append(upload_id, read, body)
         finally:
             await body.close()
         return self._write(outcome)
@@ -239,6 +241,11 @@ def routes(engine: Engine, bodies: Bodies, site: Site) -> list[HTTPRouteHandler]
         return await uploads.status(request)
 
     return [create, append, query, terminate, download, status]
+
+
+def _trailers(request: Call) -> tus1.Trailers | None:
+    extensions: dict[str, Any] = request.scope.get("extensions") or {}
+    return extensions.get(TRAILERS)
 
 
 def _id(request: Call) -> str:
