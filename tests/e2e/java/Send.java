@@ -19,12 +19,13 @@ final class Send extends TusExecutor {
     private static final int DELAY = 100; // ms
 
     private final TusClient client = new TusClient();
-    private final File file;
+    private final TusUpload upload;
     private final int payload;
     private URL url;
 
-    private Send(URL endpoint, File file, int payload) {
-        this.file = file;
+    private Send(URL endpoint, File file, int payload) throws IOException {
+        upload = new TusUpload(file);
+        upload.setMetadata(Map.of("filename", file.getName()));
         this.payload = payload;
         client.setUploadCreationURL(endpoint);
         client.enableResuming(new TusURLMemoryStore());
@@ -35,8 +36,6 @@ final class Send extends TusExecutor {
 
     @Override
     protected void makeAttempt() throws ProtocolException, IOException {
-        TusUpload upload = new TusUpload(file);
-        upload.setMetadata(Map.of("filename", file.getName()));
         TusUploader uploader = client.resumeOrCreateUpload(upload);
         url = uploader.getUploadURL();
         uploader.setRequestPayloadSize(payload);
