@@ -30,13 +30,16 @@ from tusplyr.core.errors import LedgerDown, NoSpace, NotFound, ShuttingDown, Sto
 from tusplyr.core.headers import parse_headers
 from tusplyr.core.model import Content
 from tusplyr.durable import free_bytes, make_directory
+from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
-from tusplyr.engine.engine import Engine, Parts
+from tusplyr.engine.concatenate import Concatenation
+from tusplyr.engine.engine import Engine, Means
 from tusplyr.engine.intake import Intake, Pace
 from tusplyr.engine.offload import Offload, Result
 from tusplyr.engine.publish import Publisher
 from tusplyr.engine.sweep import Sweeper, SweepReport
 from tusplyr.engine.tally import Tally
+from tusplyr.engine.worker import Worker
 from tusplyr.ledger import revisions
 from tusplyr.ledger.listing import list_contents
 from tusplyr.ledger.sql import SqlLedger
@@ -68,7 +71,8 @@ class Wired(Struct, frozen=True):
     """Everything that runs, put together."""
 
     engine: Engine
-    publisher: Publisher
+    worker: Worker
+    assembler: Assembler
     sweeper: Sweeper
     ledger: SqlLedger
     tally: Tally
@@ -170,7 +174,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         pool = Pool(settings.buffers)
         app = _application(settings, wired, pool)
         loops = [
-            asyncio.create_task(wired.publisher.run()),
+            asyncio.create_task(wired.worker.run()),
             asyncio.create_task(wired.sweeper.run(settings.sweep_interval)),
         ]
         host, port = listener.getsockname()[:2]
@@ -184,6 +188,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+            await wired.assembler.rest()
             log.info("stopped")
 
 
@@ -238,8 +243,18 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
         store = FilesystemStore(settings.store)
         claims = LocalClaims(settings.takeover_timeout)
         tally = Tally()
-        publisher = Publisher(
-            ledger=ledger, queue=ledger, spool=spool, store=store, claims=claims, offload=offload, tally=tally
+        publisher = Publisher(ledger=ledger, queue=ledger, spool=spool, store=store, offload=offload, tally=tally)
+        provider = best_provider()
+        intake = Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds))
+        assembler = Assembler(
+            ledger=ledger,
+            queue=ledger,
+            spool=spool,
+            claims=claims,
+            offload=offload,
+            intake=intake,
+            provider=provider,
+            tally=tally,
         )
         limits = _limits(settings)
         sweeper = Sweeper(
@@ -252,19 +267,24 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
             retain=settings.retain,
             expire_after=limits.expire_after,
         )
-        parts = Parts(
+        concatenation = Concatenation(
+            ledger=ledger, spool=spool, offload=offload, assembler=assembler, limits=limits, tally=tally
+        )
+        means = Means(
             ledger=ledger,
             spool=spool,
             store=store,
             claims=claims,
             offload=offload,
-            intake=Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds)),
+            intake=intake,
             publisher=publisher,
-            provider=best_provider(),
+            concatenation=concatenation,
+            provider=provider,
             limits=limits,
             tally=tally,
         )
-        yield Wired(Engine(parts), publisher, sweeper, ledger, tally)
+        worker = Worker(ledger=ledger, queue=ledger, claims=claims, publisher=publisher, assembler=assembler)
+        yield Wired(Engine(means), worker, assembler, sweeper, ledger, tally)
 
 
 def _look(spool: Path) -> int:

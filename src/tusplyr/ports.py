@@ -5,7 +5,7 @@ know any implementation. Invariant: colour belongs to the port, not to the metho
 and `Claims` are async; `Spool`, `Writer` and `Store` block and are run through `engine.offload`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, Protocol
 
@@ -27,8 +27,12 @@ class Ledger(Protocol):
     cannot answer, `NoSpace` when it cannot grow.
     """
 
-    async def create(self, upload: Upload) -> None:
-        """Add a row. Called once per id, after the spool has room for its bytes."""
+    async def create(self, upload: Upload, partials: Sequence[Upload] = ()) -> None:
+        """Add a row. Called once per id, after the spool has room for its bytes.
+
+        Those that it is made of must be as they were, and are in use: they count as changed now, and cannot become
+        `gone` while the new one is `assembling`.
+        """
 
     async def get(self, upload_id: str) -> Upload | None:
         """Return the row as last committed, None when there is none. Whoever goes on to change it holds its claim."""
@@ -55,7 +59,8 @@ class Ledger(Protocol):
 
         With `content`, what was published is remembered in the same unit. Raises `Conflict` when other content is
         remembered under its key, and `ValueError` for a change that the lifecycle does not know. What is to expire
-        must be at the offset of `upload` still, else it is `Superseded`.
+        must be at the offset of `upload` still, else it is `Superseded`. What one that is `assembling` is made of
+        cannot become `gone`: `Busy`.
         """
 
     async def content(self, key: str) -> Content | None:
@@ -69,13 +74,16 @@ class Ledger(Protocol):
 
 
 class Queue(Protocol):
-    """The `received` rows as a queue of what is still to be published. The same adapter as the `Ledger`."""
+    """The rows that wait for the server: `received` to be published, `assembling` to be assembled.
+
+    The same adapter as the `Ledger`.
+    """
 
     async def postpone(self, upload: Upload, due_at: float, error: str) -> Upload:
-        """Record a failed attempt to publish and when the next is due (Unix seconds); return the new row."""
+        """Record a failed attempt and when the next is due (Unix seconds); return the new row."""
 
     async def due(self, now: float, limit: int) -> list[Upload]:
-        """Return `received` rows whose publishing is due, the longest waiting first."""
+        """Return rows that are due, the longest waiting first."""
 
 
 class Body(Protocol):
@@ -141,8 +149,8 @@ class Staged(Struct, frozen=True):
 class Spool(Protocol):
     """Staged bytes, by upload id. Blocking. Raises `SpoolDown` for what the disk refuses, `NoSpace` when it is full."""
 
-    def admit(self) -> None:
-        """Return if there is room for one more upload; refuse with `NoSpace` below the reserve."""
+    def admit(self, count: int = 0) -> None:
+        """Return if there is room for one more upload; refuse with `NoSpace` below the reserve and `count` bytes."""
 
     def open(self, upload_id: str, offset: int) -> Writer:
         """Return a writer at `offset`, after cutting off whatever lies behind it.
@@ -159,6 +167,15 @@ class Spool(Protocol):
 
     def staged(self, upload_id: str) -> Staged:
         """Return how the bytes can be had. Touches nothing."""
+
+    def graft(self, upload_id: str, source_id: str, at: int, count: int) -> None:
+        """Make bytes `at` to `at + count` of one upload those of another, durably and without reading them here.
+
+        What lies behind them is cut off. A volume that can share them does.
+
+        Raises:
+            BytesLost: the source is missing or shorter.
+        """
 
     def discard(self, upload_id: str) -> None:
         """Forget the bytes. No error when there are none."""

@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import fields, replace
 
-from tusplyr.core.errors import Conflict, Superseded
+from tusplyr.core.errors import Busy, Conflict, Superseded
 from tusplyr.core.lifecycle import TRANSITIONS
 from tusplyr.core.media import OTHER, media_of
-from tusplyr.core.model import MAX_INTEGER, Content, Media, Reason, Status, Upload
+from tusplyr.core.model import MAX_INTEGER, Content, Kind, Media, Reason, Status, Upload
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.ledger.migrate import migrate
 from tusplyr.ledger.sql import PURGE, SqlLedger
@@ -90,6 +90,9 @@ def test_every_field_reads_back_as_it_was_written(run):
         error="no route to 'host' \N{WARNING SIGN}",
         reason=Reason.LOST,
         declared=SHA256[::-1],
+        kind=Kind.FINAL,
+        partials=("a", "b", "a"),
+        concat=b"final;/a /b /a",
     )
     defaults = an_upload()
 
@@ -334,7 +337,7 @@ def test_moves_are_those_of_the_lifecycle_and_no_others(run, start, end, reason)
     async def test(ledger):
         upload = await created(ledger, status=start, epoch=4)
         # That an upload is whole is for a checkpoint to say, which brings the offset and the digest with it.
-        whole = start is Status.RECEIVING and end is not Status.GONE
+        whole = start in {Status.RECEIVING, Status.ASSEMBLING} and end is not Status.GONE
         if whole or reason not in TRANSITIONS.get((start, end), ()):
             await refused(ledger, ValueError, ledger.move(upload, end, reason=reason), upload)
             return
@@ -422,6 +425,85 @@ def test_idle_uploads_are_those_that_receive_and_were_not_changed_for_long(run):
         await created(ledger, status=Status.STORED)
         assert {upload.id async for upload in ledger.idle(1.5)} == {upload.id for upload in old}
         assert [upload async for upload in ledger.idle(1.4)] == []
+
+    run(test)
+
+
+def a_partial(**values: object) -> dict[str, object]:
+    return {"kind": Kind.PARTIAL, "concat": b"partial", "length": 30, "offset": 30} | values
+
+
+def a_final(*partials: Upload) -> Upload:
+    ids = tuple(each.id for each in partials)
+    length = sum(each.length for each in partials)
+    return an_upload(kind=Kind.FINAL, partials=ids, length=length, status=Status.ASSEMBLING, created_at=NOW)
+
+
+def test_a_partial_upload_is_complete_without_being_received(run):
+    async def test(ledger):
+        upload = await created(ledger, **a_partial(offset=10))
+        row = await ledger.checkpoint(upload, 30, b"state")
+        assert (row.status, row.offset) == (Status.RECEIVING, 30)
+        await refused(ledger, ValueError, ledger.checkpoint(row, 30, None, SHA256), row)
+        assert await ledger.due(NOW + 1, 10) == []
+
+    run(test)
+
+
+def test_what_a_final_upload_is_made_of_cannot_go_before_it_is_assembled(run):
+    async def test(ledger):
+        first, second, other = [await created(ledger, **a_partial()) for _ in range(3)]
+        final = a_final(first, second, first)
+        await ledger.create(final, [first, second])
+        for reason in (Reason.TERMINATED, Reason.EXPIRED):
+            for partial in (first, second):
+                touched = replace(partial, updated_at=NOW)  # the time until it expires begins again
+                await refused(ledger, Busy, ledger.move(partial, Status.GONE, reason=reason), touched)
+        await ledger.move(other, Status.GONE, reason=Reason.TERMINATED)
+        assert [row.id for row in await ledger.due(NOW, 10)] == [final.id]
+        half = await ledger.checkpoint(final, 45, b"state")
+        assert (half.status, half.offset) == (Status.ASSEMBLING, 45)
+        await ledger.checkpoint(half, 90, None, SHA256)
+        await ledger.move(first, Status.GONE, reason=Reason.TERMINATED)
+
+    run(test)
+
+
+def test_a_final_upload_that_is_gone_needs_nothing(run):
+    async def test(ledger):
+        partial = await created(ledger, **a_partial())
+        final = a_final(partial)
+        await ledger.create(final, [partial])
+        await ledger.move(final, Status.GONE, reason=Reason.TERMINATED)
+        await ledger.move(partial, Status.GONE, reason=Reason.TERMINATED)
+
+    run(test)
+
+
+def test_a_final_upload_of_what_has_changed_is_not_created(run):
+    async def test(ledger):
+        partial, other = [await created(ledger, **a_partial(offset=10)) for _ in range(2)]
+        row = await ledger.checkpoint(partial, 30, None)
+        final = a_final(other, partial)
+        with pytest.raises(Superseded):
+            await ledger.create(final, [other, partial])
+        await ledger.move(row, Status.GONE, reason=Reason.TERMINATED)
+        with pytest.raises(Superseded):
+            await ledger.create(final, [other, row])
+        assert await ledger.get(final.id) is None
+        assert await ledger.get(other.id) == other
+
+    run(test)
+
+
+def test_assembling_may_be_tried_again_later(run):
+    async def test(ledger):
+        partial = await created(ledger, **a_partial())
+        final = a_final(partial)
+        await ledger.create(final, [partial])
+        row = await ledger.postpone(final, NOW + 5, "no room")
+        assert await ledger.due(NOW + 4, 10) == []
+        assert await ledger.due(NOW + 5, 10) == [row]
 
     run(test)
 
@@ -518,7 +600,7 @@ def test_purge_deletes_what_ended_before_and_keeps_the_contents(run):
         old = [await created(ledger, status=status, updated_at=NOW - 10) for status in Status]
         assert await ledger.purge(NOW) == 2
         left = [row.id for row in [await ledger.get(each.id) for each in [*old, stored]] if row]
-        assert left == [old[0].id, old[1].id, stored.id]
+        assert left == [old[0].id, old[1].id, old[2].id, stored.id]
         assert await ledger.purge(NOW + 1) == 1
         assert await ledger.get(stored.id) is None
         assert await ledger.content(content.key) == content

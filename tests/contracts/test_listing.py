@@ -53,9 +53,9 @@ def test_pages_continue_where_the_last_ended_among_equal_times_too(path):
 
 
 def test_a_list_of_one_status_has_no_other(path):
-    uploads = [an_upload(name, 1.0, status) for name, status in zip("abcd", Status, strict=True)]
+    uploads = [an_upload(name, 1.0, status) for name, status in zip("abcde", Status, strict=True)]
     rows = while_open(path, uploads, lambda: list_uploads(path, limit=9, status=Status.STORED))
-    assert rows == [uploads[2]]
+    assert rows == [uploads[3]]
 
 
 def test_a_command_terminates_an_upload_beside_a_running_ledger(path):

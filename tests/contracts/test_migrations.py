@@ -71,6 +71,16 @@ def test_the_look_for_idle_uploads_takes_a_share_of_the_table_at_a_time(path):
     assert [row[3] for row in plan] == ["SEARCH uploads USING PRIMARY KEY (id>? AND id<?)"]
 
 
+def test_whether_an_upload_is_in_use_is_seen_from_the_few_that_are_being_assembled(path):
+    migrate(path)
+    sql = compile_for(sqlite.dialect(paramstyle="named")).unneeded
+    with closing(connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", {"was_id": "a"}).fetchall()
+    details = [row[3] for row in plan]
+    assert any("final USING INDEX uploads_due" in detail for detail in details), details
+    assert not [detail for detail in details if detail == "SCAN final"]
+
+
 @pytest.mark.parametrize("name", ["due", "purge"])
 def test_the_queue_and_the_purge_look_at_no_row_that_they_do_not_need(path, name):
     migrate(path)

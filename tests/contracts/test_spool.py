@@ -49,6 +49,35 @@ def staged(spool, *pieces: bytes, offset: int = 0) -> None:
     writer.close()
 
 
+def test_bytes_of_one_upload_become_those_of_another(spool):
+    staged(spool, b"abcdef")
+    spool.graft(OTHER, ID, 0, 4)
+    assert content(spool, OTHER) == b"abcd"
+    spool.graft(OTHER, ID, 4, 2)
+    assert (content(spool, OTHER), content(spool)) == (b"abcdef", b"abcdef")
+    writer = spool.open(OTHER, 6)
+    writer.write(view(b"gh"), 6)
+    writer.sync()
+    writer.close()
+    assert (content(spool, OTHER), content(spool)) == (b"abcdefgh", b"abcdef")
+
+
+def test_bytes_are_grafted_in_place_of_those_that_were_never_acknowledged(spool):
+    staged(spool, b"abcdef")
+    spool.graft(OTHER, ID, 0, 6)
+    spool.graft(OTHER, ID, 0, 3)
+    assert content(spool, OTHER) == b"abc"
+
+
+@pytest.mark.parametrize(("at", "count"), [(0, 7), (6, 1)])
+def test_more_bytes_than_there_are_cannot_be_grafted(spool, at, count):
+    staged(spool, b"abcdef")
+    with pytest.raises(BytesLost):
+        spool.graft(OTHER, ID, at, count)
+    with pytest.raises(BytesLost):
+        spool.graft(ID, OTHER, 0, 1)
+
+
 def test_opening_at_the_start_makes_an_empty_file(spool):
     spool.open(ID, 0).close()
     assert content(spool) == b""
@@ -541,3 +570,53 @@ def test_the_spool_on_the_event_loop_is_caught(tmp_path):
                 call()
 
     asyncio.run(main())
+
+
+def test_long_bytes_are_grafted_whole_with_and_without_copies_in_the_kernel(tmp_path, monkeypatch):
+    data = os.urandom(3 * COPY + 5)
+    spool = DiskSpool(tmp_path)
+    staged(spool, data)
+    spool.graft(OTHER, ID, 0, len(data))
+    assert content(spool, OTHER) == data
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, "no such thing here")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    spool.graft(OTHER, ID, 0, COPY)
+    spool.graft(OTHER, ID, COPY, len(data) - COPY)
+    assert content(spool, OTHER) == data
+    monkeypatch.delattr(os, "copy_file_range")
+    spool.graft(OTHER, ID, 0, len(data))
+    assert content(spool, OTHER) == data
+
+
+def test_grafted_bytes_are_synced_and_so_is_the_name(tmp_path, synced):
+    spool = DiskSpool(tmp_path)
+    staged(spool, b"abcdef")
+    synced.clear()
+    spool.graft(OTHER, ID, 0, 3)
+    file, directory = (tmp_path / OTHER).stat().st_ino, tmp_path.stat().st_ino
+    assert synced == [file, directory]
+    spool.graft(OTHER, ID, 3, 3)
+    assert synced == [file, directory, file]
+
+
+def test_grafting_never_touches_what_was_published(tmp_path):
+    spool = DiskSpool(tmp_path)
+    staged(spool, b"abcdef")
+    spool.graft(OTHER, ID, 0, 6)
+    (tmp_path / "object").hardlink_to(tmp_path / OTHER)
+    spool.graft(OTHER, ID, 0, 2)
+    assert (tmp_path / "object").read_bytes() == b"abcdef"
+    assert content(spool, OTHER) == b"ab"
+
+
+def test_below_the_reserve_nothing_is_grafted_and_room_is_asked_for_all_of_it(tmp_path):
+    spool = DiskSpool(tmp_path)
+    staged(spool, b"abcdef")
+    with pytest.raises(NoSpace):
+        spool.admit(free_bytes(tmp_path) + 2**40)
+    spool.admit(1)
+    with pytest.raises(NoSpace):
+        DiskSpool(tmp_path, reserve=2**62).graft(OTHER, ID, 0, 6)

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tusplyr.core.checksum import Checksum
-from tusplyr.core.commands import Append, Appended, Create, Created, Found, Head, Terminated
+from tusplyr.core.commands import Append, Appended, Concatenate, Create, Created, Found, Head, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.errors import (
     BadHeader,
@@ -16,6 +16,7 @@ from tusplyr.core.errors import (
     ChecksumMismatch,
     Conflict,
     DigestMismatch,
+    Forbidden,
     Gone,
     Interrupted,
     LedgerDown,
@@ -36,7 +37,7 @@ from tusplyr.core.errors import (
     WrongVersion,
 )
 from tusplyr.core.media import OTHER, media_of
-from tusplyr.core.model import MAX_INTEGER, Status, Upload
+from tusplyr.core.model import MAX_INTEGER, Kind, Status, Upload
 from tusplyr.dialects import tus1
 
 ADDRESS = "http://example.org/files/0"
@@ -44,6 +45,7 @@ BODY = {"content-type": tus1.BODY_TYPE}
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 UPLOAD = Upload(id="0" * 32, length=100, offset=70, media=OTHER, created_at=0.0, updated_at=0.0)
 STORED = replace(UPLOAD, offset=100, status=Status.STORED, sha256=SHA256)
+FINAL = replace(UPLOAD, kind=Kind.FINAL, partials=("a", "b"), concat=b"final;/a /b")
 LIMITS = Limits(1000)
 CHECKSUM = Checksum("sha1", hashlib.sha1(b"hello").digest())
 SHA1 = f"sha1 {base64.b64encode(CHECKSUM.digest).decode()}"
@@ -51,6 +53,11 @@ CONTENT = (
     ("Repr-Digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
     ("Tusplyr-File-Id", SHA256[:16]),
 )
+
+
+def locate(address: str) -> str | None:
+    path = address.removeprefix("http://example.org")
+    return path[1:] if path.startswith("/") else None
 
 
 def encoded(text: str) -> str:
@@ -101,6 +108,33 @@ def test_a_client_of_tus_says_so(headers, speaks):
         pytest.param({"upload-length": "100"}, Create(length=100), id="CR-02"),
         pytest.param({"upload-length": "0"}, Create(length=0), id="CR-07"),
         pytest.param({"upload-defer-length": "1"}, Create(length=None), id="DL-02"),
+        pytest.param(
+            {"upload-concat": "partial", "upload-length": "5"}, Create(length=5, concat=b"partial"), id="CC-02"
+        ),
+        pytest.param(
+            {"upload-concat": "final;/b http://example.org/a  /b"},
+            Concatenate(partials=("b", "a", "b"), concat=b"final;/b http://example.org/a  /b"),
+            id="CC-04 CC-13 CC-20",
+        ),
+        pytest.param(
+            {
+                "upload-concat": "final;/a",
+                "upload-length": "7",
+                "upload-metadata": "filename YS53YXY=",
+                "repr-digest": CONTENT[0][1],
+                "content-length": "0",
+                **BODY,
+            },
+            Concatenate(
+                partials=("a",),
+                length=7,
+                concat=b"final;/a",
+                metadata=b"filename YS53YXY=",
+                media=media_of("a.wav"),
+                declared=SHA256,
+            ),
+            id="CC-07 CC-11",
+        ),
         pytest.param({"upload-length": "1000"}, Create(length=1000), id="CR-08 equal"),
         pytest.param(
             {"upload-length": "5", "upload-metadata": "filename YS53YXY="},
@@ -155,7 +189,7 @@ def test_a_client_of_tus_says_so(headers, speaks):
     ],
 )
 def test_a_post_makes_a_creation(headers, command):
-    assert tus1.read_create(head("POST", headers), LIMITS) == command
+    assert tus1.read_create(head("POST", headers), LIMITS, locate) == command
 
 
 @pytest.mark.parametrize(
@@ -187,7 +221,24 @@ def test_a_post_makes_a_creation(headers, command):
             400,
             id="declared twice, differently",
         ),
-        pytest.param({"upload-concat": "partial", "upload-length": "5"}, BadHeader, 400, id="C-53 concat"),
+        *(
+            pytest.param({"upload-concat": text, "upload-length": "5"}, BadHeader, 400, id=f"CC-21 {text!r}")
+            for text in ("final;", "final", "Partial", "foo", "final; ", "partial;", "finally;/a", "")
+        ),
+        pytest.param({"upload-concat": "final;/a /b", "upload-defer-length": "1"}, BadHeader, 400, id="CC-28"),
+        pytest.param({"upload-concat": "final;/a", "upload-length": "x"}, BadHeader, 400, id="C-03 final"),
+        pytest.param({"upload-concat": "final;/a http://else.where/b"}, NotFound, 404, id="CC-22 not ours"),
+        pytest.param({"upload-concat": "final;/a", "content-length": "5", **BODY}, Forbidden, 403, id="CC-26 D-38"),
+        pytest.param(
+            {"upload-concat": "final;/a", "transfer-encoding": "chunked", **BODY}, Forbidden, 403, id="CC-26 chunked"
+        ),
+        pytest.param({"upload-concat": "final;/a", "upload-metadata": "a *"}, BadHeader, 400, id="MD-04 final"),
+        pytest.param(
+            {"upload-concat": "partial", "upload-length": "5", "repr-digest": CONTENT[0][1]},
+            BadHeader,
+            400,
+            id="a digest of a partial upload",
+        ),
         *(
             pytest.param({"upload-defer-length": text}, BadHeader, 400, id=f"DL-02 {text!r}")
             for text in ("0", "2", "true", "", "01", "1, 1")
@@ -198,7 +249,7 @@ def test_a_post_makes_a_creation(headers, command):
 )
 def test_a_bad_post_is_refused(headers, error, status):
     with pytest.raises(error) as raised:
-        tus1.read_create(head("POST", headers), LIMITS)
+        tus1.read_create(head("POST", headers), LIMITS, locate)
     assert tus1.refuse(raised.value, "POST", LIMITS).status == status
 
 
@@ -289,6 +340,25 @@ def test_a_bad_patch_is_refused(headers, error, status):
             (("Upload-Offset", "70"), ("Upload-Defer-Length", "1")),
             id="DL-03 DL-04",
         ),
+        pytest.param(
+            Found(replace(UPLOAD, kind=Kind.PARTIAL, concat=b"partial")),
+            200,
+            (("Upload-Offset", "70"), ("Upload-Length", "100"), ("Upload-Concat", "partial")),
+            id="CC-17 CC-19",
+        ),
+        pytest.param(
+            Found(replace(FINAL, status=Status.ASSEMBLING)),
+            200,
+            (("Upload-Length", "100"), ("Upload-Concat", "final;/a /b")),
+            id="CC-15 CC-18 CC-19",
+        ),
+        pytest.param(Created(replace(FINAL, status=Status.ASSEMBLING)), 201, (("Location", ADDRESS),), id="CC-15 201"),
+        pytest.param(
+            Found(replace(FINAL, offset=100, status=Status.STORED, sha256=SHA256)),
+            200,
+            (("Upload-Offset", "100"), *CONTENT, ("Upload-Length", "100"), ("Upload-Concat", "final;/a /b")),
+            id="CC-16 D-39",
+        ),
         pytest.param(Found(STORED), 200, (("Upload-Offset", "100"), *CONTENT, ("Upload-Length", "100")), id="C-26"),
         pytest.param(Terminated(), 204, (), id="TM-02"),
     ],
@@ -354,7 +424,7 @@ def test_discovery_says_what_is_built(limits, extra):  # C-04, C-09, C-50, CR-01
     reply = tus1.write_discovery(limits, trailers=False)
     offered = (
         ("Tus-Version", "1.0.0"),
-        ("Tus-Extension", "creation,creation-with-upload,creation-defer-length,checksum,termination"),
+        ("Tus-Extension", "creation,creation-with-upload,creation-defer-length,checksum,termination,concatenation"),
         ("Tus-Checksum-Algorithm", "sha256,sha1,sha512,md5"),
     )
     assert (reply.status, reply.headers) == (204, (*offered, *extra))

@@ -144,7 +144,7 @@ async def discarded(world: World, upload, fate: Fate | None) -> None:
 async def queue(world: World, rig: Rig, upload_id: str, fate: Fate | None) -> None:
     """Let the queue be worked through until the upload is stored, or for good."""
     world.now += 400
-    loop = asyncio.create_task(rig.publisher.run())
+    loop = asyncio.create_task(rig.worker.run())
     while (await world.ledger.get(upload_id)).status is not Status.STORED and not loop.done():
         if fate and fate.dead:
             break

@@ -12,13 +12,16 @@ from tusplyr.core.digest import LibcryptoProvider
 from tusplyr.core.errors import Cut, Stopped
 from tusplyr.core.media import media_of
 from tusplyr.core.model import Upload
+from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
-from tusplyr.engine.engine import Engine, Parts
+from tusplyr.engine.concatenate import Concatenation
+from tusplyr.engine.engine import Engine, Means
 from tusplyr.engine.intake import Intake, Pace
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.publish import Publisher
 from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
+from tusplyr.engine.worker import Worker
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.spool.memory import MemorySpool
 from tusplyr.stores.memory import MemoryStore
@@ -122,9 +125,28 @@ class Rig:
             queue=self.ledger,
             spool=self.spool,
             store=self.store,
-            claims=self.claims,
             offload=self.offload,
             tally=self.tally,
+            clock=self.clock,
+        )
+        intake = Intake(self.ledger, self.publisher, self.offload, self.pace)
+        self.assembler = Assembler(
+            ledger=self.ledger,
+            queue=self.ledger,
+            spool=self.spool,
+            claims=self.claims,
+            offload=self.offload,
+            intake=intake,
+            provider=self.provider,
+            tally=self.tally,
+            clock=self.clock,
+        )
+        self.worker = Worker(
+            ledger=self.ledger,
+            queue=self.ledger,
+            claims=self.claims,
+            publisher=self.publisher,
+            assembler=self.assembler,
             clock=self.clock,
         )
         self.sweeper = Sweeper(
@@ -139,14 +161,23 @@ class Rig:
             clock=self.clock,
         )
         self.engine = Engine(
-            Parts(
+            Means(
                 ledger=self.ledger,
                 spool=self.spool,
                 store=self.store,
                 claims=self.claims,
                 offload=self.offload,
-                intake=Intake(self.ledger, self.publisher, self.offload, self.pace),
+                intake=intake,
                 publisher=self.publisher,
+                concatenation=Concatenation(
+                    ledger=self.ledger,
+                    spool=self.spool,
+                    offload=self.offload,
+                    assembler=self.assembler,
+                    limits=self.limits,
+                    tally=self.tally,
+                    clock=self.clock,
+                ),
                 provider=self.provider,
                 limits=self.limits,
                 tally=self.tally,

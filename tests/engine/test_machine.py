@@ -218,7 +218,7 @@ class Uploads(RuleBasedStateMachine):
         async def work():
             self.now += 1000
             due = await self.ledger.due(self.now, 100)
-            loop = asyncio.create_task(self.rig.publisher.run())
+            loop = asyncio.create_task(self.rig.worker.run())
             for row in due:
                 while not self.tried(row):
                     assert not loop.done()

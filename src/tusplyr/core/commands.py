@@ -37,6 +37,7 @@ class Create(Struct, frozen=True, kw_only=True):
         metadata: the description as it was sent, to be echoed byte for byte.
         media: what the content is.
         declared: hex SHA-256 that the whole content shall have.
+        concat: it is to be a piece of a final upload; as the client put that.
         append: the request's own body counts as the first append.
         body_length: bytes the body says it has; None when it is chunked.
         checksum: what the body must come to.
@@ -48,10 +49,31 @@ class Create(Struct, frozen=True, kw_only=True):
     metadata: bytes | None = None
     media: Media = OTHER
     declared: str | None = None
+    concat: bytes | None = None
     append: bool = False
     body_length: int | None = 0
     checksum: Checksum | None = None
     expected: Expected | None = None
+
+
+class Concatenate(Struct, frozen=True, kw_only=True):
+    """Make an upload of others that are complete.
+
+    Attributes:
+        partials: their ids, in order.
+        length: bytes they come to, where the client says so.
+        concat: how the client named them, byte for byte.
+        metadata: as in `Create`.
+        media: as in `Create`.
+        declared: as in `Create`.
+    """
+
+    partials: tuple[str, ...]
+    length: int | None = None
+    concat: bytes
+    metadata: bytes | None = None
+    media: Media = OTHER
+    declared: str | None = None
 
 
 class Append(Struct, frozen=True, kw_only=True):

@@ -5,13 +5,24 @@ Must not know headers, replies or storage. Invariant: each function returns what
 to act, or raises from `core.errors` before anything was read or written.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tusplyr.core.checksum import ALGORITHMS
-from tusplyr.core.commands import Append, Create
-from tusplyr.core.errors import DigestMismatch, Gone, LengthFixed, NotFound, OffsetMismatch, TooLarge
-from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.core.commands import Append, Concatenate, Create
+from tusplyr.core.errors import (
+    BadPartial,
+    DigestMismatch,
+    Forbidden,
+    Gone,
+    LengthFixed,
+    NotFound,
+    OffsetMismatch,
+    TooLarge,
+)
+from tusplyr.core.model import Kind, Reason, Status, Upload
 
 GONE = {
     Reason.EXPIRED: "This upload has expired",
@@ -87,6 +98,46 @@ def create(command: Create, limits: Limits) -> None:
         _fits(0, command.body_length, command.length if command.length is not None else limits.max_length)
 
 
+def appendable(upload: Upload) -> None:
+    """Allow or refuse to append to an upload at all.
+
+    Raises:
+        Forbidden: it is made of others.
+    """
+    if upload.kind is Kind.FINAL:
+        raise Forbidden("This upload is made of others; nothing can be added to it.")
+
+
+def published(upload: Upload) -> None:
+    """Allow or refuse to ask for the content of an upload.
+
+    Raises:
+        Forbidden: it never has one.
+    """
+    if upload.kind is Kind.PARTIAL:
+        raise Forbidden("This upload is a piece of another one, which alone can be downloaded.")
+
+
+def concatenate(command: Concatenate, partials: Sequence[Upload], limits: Limits) -> int:
+    """Return how long the concatenation of these uploads is, which are there.
+
+    Raises:
+        BadPartial: one of them is not partial, or not complete; or they are not as long as was said.
+        TooLarge: together they are more than the limit.
+    """
+    total = 0
+    for number, upload in enumerate(partials, 1):
+        if upload.kind is not Kind.PARTIAL:
+            raise BadPartial(f"Upload {number} of {len(partials)} was not created as partial.")
+        if upload.length is None or upload.offset < upload.length:
+            raise BadPartial(f"Upload {number} of {len(partials)} is not complete.")
+        total += upload.length
+    if command.length not in {None, total}:
+        raise BadPartial(f"These uploads have {total} bytes together, and not {command.length}.")
+    promise(total, limits)
+    return total
+
+
 def promised(upload: Upload, command: Append, limits: Limits) -> Upload:
     """Return the upload with the length that an append says it has. Nothing is recorded by that.
 
@@ -136,7 +187,7 @@ def admit(at: int, end: int | None) -> None:
 
 def settle(upload: Upload, offset: int) -> Status:
     """Return the status of an upload whose durable offset is `offset`, the end of the body having been seen."""
-    return Status.RECEIVED if offset == upload.length else Status.RECEIVING
+    return Status.RECEIVED if offset == upload.whole_at else upload.status
 
 
 def confirm(upload: Upload, sha256: str) -> None:

@@ -84,6 +84,19 @@ class Unauthorized(Refused):
         super().__init__("A valid bearer token is required.")
 
 
+class Forbidden(Refused):
+    """This cannot be done to this kind of upload."""
+
+    code = "forbidden"
+    status = 403
+
+
+class BadPartial(Refused):
+    """One of the uploads that are to be concatenated cannot be."""
+
+    code = "bad_partial"
+
+
 class OffsetMismatch(Refused):
     """The body does not start where the upload ends."""
 

@@ -8,7 +8,8 @@ statuses a change may start from and makes that a condition of its update.
         │  └──(all bytes durable, and published at once)────────────┘ │
         └──(terminated | expired | invalid | lost)──┴──(terminated)───┴──► gone
 
-Only what is `receiving` expires, or turns out not to be what was declared.
+A final upload begins as `assembling` instead and goes on likewise, but does not expire. A partial one stays `receiving`
+for good, and is `gone` in the end.
 """
 
 from tusplyr.core.model import Reason, Status
@@ -17,7 +18,10 @@ TRANSITIONS: dict[tuple[Status, Status], frozenset[Reason | None]] = {
     (Status.RECEIVING, Status.RECEIVED): frozenset({None}),
     (Status.RECEIVING, Status.STORED): frozenset({None}),
     (Status.RECEIVED, Status.STORED): frozenset({None}),
+    (Status.ASSEMBLING, Status.RECEIVED): frozenset({None}),
+    (Status.ASSEMBLING, Status.STORED): frozenset({None}),
     (Status.RECEIVING, Status.GONE): frozenset(Reason),
+    (Status.ASSEMBLING, Status.GONE): frozenset({Reason.TERMINATED, Reason.INVALID, Reason.LOST}),
     (Status.RECEIVED, Status.GONE): frozenset({Reason.TERMINATED, Reason.LOST}),
     (Status.STORED, Status.GONE): frozenset({Reason.TERMINATED}),
 }

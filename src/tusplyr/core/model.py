@@ -16,9 +16,18 @@ class Status(StrEnum):
     """Where an upload is on its one-way road. Only `core.lifecycle` says what may follow what."""
 
     RECEIVING = "receiving"
+    ASSEMBLING = "assembling"
     RECEIVED = "received"
     STORED = "stored"
     GONE = "gone"
+
+
+class Kind(StrEnum):
+    """What an upload is for. A partial one is never published: it is a piece of a final one."""
+
+    WHOLE = "whole"
+    PARTIAL = "partial"
+    FINAL = "final"
 
 
 class Reason(StrEnum):
@@ -68,6 +77,9 @@ class Upload(Struct, frozen=True, kw_only=True):
         error: what the last failed attempt said, for the operator.
         reason: why it is gone, when it is.
         declared: hex digest that the client says the whole content has; None where it says nothing.
+        kind: see `Kind`.
+        partials: ids of the uploads that a final one is made of, in order; the same one may be there more than once.
+        concat: how the client put that, byte for byte as it was sent; None where it is neither partial nor final.
     """
 
     id: str
@@ -86,6 +98,14 @@ class Upload(Struct, frozen=True, kw_only=True):
     error: str | None = None
     reason: Reason | None = None
     declared: str | None = None
+    kind: Kind = Kind.WHOLE
+    partials: tuple[str, ...] = ()
+    concat: bytes | None = None
+
+    @property
+    def whole_at(self) -> int | None:
+        """Offset at which the upload is received whole, to be published; None for a partial one, or if not known."""
+        return None if self.kind is Kind.PARTIAL else self.length
 
     @property
     def file_id(self) -> str | None:

@@ -6,16 +6,19 @@ storage or any other protocol. Invariant: each function is pure, and nothing out
 """
 
 import re
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 
 from tusplyr.core import decide
 from tusplyr.core.checksum import Checksum
-from tusplyr.core.commands import Append, Appended, Create, Created, Expected, Found, Head, Outcome, Reply
+from tusplyr.core.commands import Append, Appended, Concatenate, Create, Created, Expected, Found, Head, Outcome, Reply
 from tusplyr.core.decide import Limits
 from tusplyr.core.errors import (
     BadHeader,
+    Forbidden,
     MethodNotAllowed,
+    NotFound,
     OffsetMismatch,
     Refused,
     Stopped,
@@ -39,7 +42,7 @@ from tusplyr.core.headers import (
     single,
 )
 from tusplyr.core.media import media_of
-from tusplyr.core.model import MAX_INTEGER, Upload
+from tusplyr.core.model import MAX_INTEGER, Media, Status, Upload
 
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
@@ -51,7 +54,9 @@ EXTENSIONS = (
     "checksum",
     "checksum-trailer",
     "termination",
+    "concatenation",
 )
+CONCAT = "Upload-Concat"
 CHECKSUM = "Upload-Checksum"
 FILE_ID = "Tusplyr-File-Id"
 HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
@@ -82,12 +87,10 @@ RESPONSE_HEADERS = (
 )
 
 Trailers = list[tuple[bytes, bytes]]
+Locate = Callable[[str], str | None]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _TOLERANT = frozenset({"HEAD", "GET"})  # browsers and monitors do not speak tus
-_NOT_BUILT = {  # an extension that is not advertised is refused, never half done
-    "upload-concat": "Upload-Concat: this server does not offer concatenation.",
-}
 
 
 def speaks(head: Head) -> bool:
@@ -107,34 +110,74 @@ def check_version(head: Head) -> None:
         raise WrongVersion(f"This server speaks tus {VERSION}; say so with Tus-Resumable: {VERSION}.")
 
 
-def read_create(head: Head, limits: Limits, trailers: Trailers | None = None) -> Create:
+def read_create(head: Head, limits: Limits, locate: Locate, trailers: Trailers | None = None) -> Create | Concatenate:
     """Make a command from a POST to the collection. Raises what the head deserves, in the order of protocol.md 1.9.
 
     Args:
         head: of the request.
         limits: what this server allows.
+        locate: returns the id of the upload at an address, None where that is none of this server.
         trailers: the trailer section, once the end of the body has been seen; None where it is not delivered.
     """
-    _refuse_unbuilt(head, "upload-concat")
+    concat = single(head.headers, CONCAT.lower())
+    if concat is not None and concat.partition(";")[0] == "final":
+        return _read_concatenate(head, concat, locate)
+    if concat not in {None, "partial"}:
+        raise BadHeader(
+            f"{CONCAT} must be partial, or final with the addresses of the partial uploads behind a semicolon."
+        )
     length = _length(head)
     if length is not None:
         decide.promise(length, limits)
-    lines = head.headers.get("upload-metadata", ())
-    pairs = parse_metadata(lines)
-    raw = ",".join(lines)
+    metadata, media, declared = _described(head)
+    if concat and declared:
+        raise BadHeader("A partial upload has no digest of its own; declare that of the final one.")
     checksum, expected = _checksum(head, limits, trailers)
     if (checksum or expected) and not _is_body(head):
         raise BadHeader(f"{CHECKSUM} belongs to a body that is labelled Content-Type: {BODY_TYPE}.")
     return Create(
         length=length,
-        metadata=raw.encode("latin-1") if pairs else None,
-        media=media_of((pairs.get("filename") or pairs.get("name") or b"").decode("utf-8", "replace")),
-        declared=_declared(head, pairs),
+        metadata=metadata,
+        media=media,
+        declared=declared,
+        concat=concat.encode("latin-1") if concat else None,
         append=_is_body(head),
         body_length=body_length(head),
         checksum=checksum,
         expected=expected,
     )
+
+
+def _read_concatenate(head: Head, concat: str, locate: Locate) -> Concatenate:
+    addresses = concat.partition(";")[2].split()
+    if not addresses:
+        raise BadHeader(f"{CONCAT} names no partial uploads; write their addresses behind final; with blanks between.")
+    if body_length(head) != 0 and _is_body(head):
+        raise Forbidden("A final upload is made of others; it takes no body.")
+    if "upload-defer-length" in head.headers:
+        raise BadHeader("Upload-Defer-Length: the length of a final upload is that of its partial uploads.")
+    length = _integer(head, "Upload-Length", TooLarge) if "upload-length" in head.headers else None
+    ids = [locate(address) for address in addresses]
+    if None in ids:
+        raise NotFound
+    metadata, media, declared = _described(head)
+    return Concatenate(
+        partials=tuple(filter(None, ids)),
+        length=length,
+        concat=concat.encode("latin-1"),
+        metadata=metadata,
+        media=media,
+        declared=declared,
+    )
+
+
+def _described(head: Head) -> tuple[bytes | None, Media, str | None]:
+    """Return the metadata as it was sent, what it says of the media, and the digest that is declared."""
+    lines = head.headers.get("upload-metadata", ())
+    pairs = parse_metadata(lines)
+    raw = ",".join(lines).encode("latin-1") if pairs else None
+    name = (pairs.get("filename") or pairs.get("name") or b"").decode("utf-8", "replace")
+    return raw, media_of(name), _declared(head, pairs)
 
 
 def read_append(head: Head, limits: Limits, trailers: Trailers | None = None) -> Append:
@@ -230,7 +273,9 @@ def _facts(error: TusplyrError, limits: Limits) -> tuple[tuple[str, str], ...]:
 
 
 def _progress(upload: Upload, limits: Limits) -> tuple[tuple[str, str], ...]:
-    return (("Upload-Offset", str(upload.offset)), *_expiry(upload, limits), *_content(upload))
+    # While a final upload is being assembled it has none (CC-15).
+    offset = () if upload.status is Status.ASSEMBLING else (("Upload-Offset", str(upload.offset)),)
+    return (*offset, *_expiry(upload, limits), *_content(upload))
 
 
 def _expiry(upload: Upload | None, limits: Limits) -> tuple[tuple[str, str], ...]:
@@ -241,7 +286,7 @@ def _expiry(upload: Upload | None, limits: Limits) -> tuple[tuple[str, str], ...
 
 def _description(upload: Upload) -> tuple[tuple[str, str], ...]:
     known = ("Upload-Defer-Length", "1") if upload.length is None else ("Upload-Length", str(upload.length))
-    headers = (known,)
+    headers = (known,) if upload.concat is None else (known, (CONCAT, upload.concat.decode("latin-1")))
     if upload.metadata is None:
         return headers
     return (*headers, ("Upload-Metadata", upload.metadata.decode("latin-1")))
@@ -318,9 +363,3 @@ def _integer(head: Head, name: str, beyond: type[Refused] = BadHeader) -> int:
 
 def _is_body(head: Head) -> bool:
     return media_type(single(head.headers, "content-type")) == BODY_TYPE
-
-
-def _refuse_unbuilt(head: Head, *names: str) -> None:
-    for name in names:
-        if name in head.headers:
-            raise BadHeader(_NOT_BUILT[name])

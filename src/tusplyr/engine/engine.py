@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tusplyr.core import decide
-from tusplyr.core.commands import Append, Appended, Create, Created, Expected, Found, Terminated
+from tusplyr.core.commands import Append, Appended, Concatenate, Create, Created, Expected, Found, Terminated
 from tusplyr.core.decide import Limits
 from tusplyr.core.digest import Provider
 from tusplyr.core.errors import (
@@ -33,7 +33,8 @@ from tusplyr.core.errors import (
     StoreDown,
     Superseded,
 )
-from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.core.model import Kind, Reason, Status, Upload
+from tusplyr.engine.concatenate import Concatenation
 from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, Result, joined
 from tusplyr.engine.publish import Publisher
@@ -51,7 +52,7 @@ RECENT = 256  # rows that are remembered for the next append; with the longest m
 Read = Callable[[], Append]
 
 
-class Parts(Struct, frozen=True, kw_only=True):
+class Means(Struct, frozen=True, kw_only=True):
     """What the engine is made of."""
 
     ledger: Ledger
@@ -61,6 +62,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     offload: Offload
     intake: Intake
     publisher: Publisher
+    concatenation: Concatenation
     provider: Provider
     limits: Limits
     tally: Tally
@@ -69,17 +71,17 @@ class Parts(Struct, frozen=True, kw_only=True):
 class Engine:
     """See the module."""
 
-    def __init__(self, parts: Parts, clock: Callable[[], float] = time.time) -> None:
-        self._ledger, self._spool, self._store = parts.ledger, parts.spool, parts.store
-        self._claims, self._offload = parts.claims, parts.offload
-        self._intake, self._publisher = parts.intake, parts.publisher
-        self._provider = parts.provider
+    def __init__(self, means: Means, clock: Callable[[], float] = time.time) -> None:
+        self._ledger, self._spool, self._store = means.ledger, means.spool, means.store
+        self._claims, self._offload = means.claims, means.offload
+        self._intake, self._publisher = means.intake, means.publisher
+        self._concatenation, self._provider = means.concatenation, means.provider
         self._clock = clock
         self._look_again_at = 0.0
         self._recent: dict[str, Upload] = {}
         self._ids: list[str] = []
-        self._tally = parts.tally
-        self.limits = parts.limits
+        self._tally = means.tally
+        self.limits = means.limits
 
     async def create(self, command: Create, body: Body) -> Created:
         """Make an upload, and append the body when the command says so.
@@ -93,7 +95,8 @@ class Engine:
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        if command.length == 0 and not (command.append and (command.body_length != 0 or _expected(command))):
+        whole = command.length == 0 and command.concat is None
+        if whole and not (command.append and (command.body_length != 0 or _expected(command))):
             return Created(await self._create_empty(upload))
         await self._ledger.create(upload)
         self._tally.created += 1
@@ -107,6 +110,19 @@ class Engine:
             except Refused:
                 await self._terminate(upload)  # nobody was told its address
                 raise
+
+    async def concatenate(self, command: Concatenate) -> Created:
+        """Make an upload of others. It is assembled when this returns, or behind it if that takes long.
+
+        The same uploads in the same order with the same description are the same final upload: a client that lost the
+        reply asks again.
+
+        Raises:
+            NotFound, Gone, BadPartial, TooLarge: nothing was created.
+            DigestMismatch: it is gone already.
+            NoSpace, LedgerDown: see `ports`.
+        """
+        return Created(await self._concatenation.create(command))
 
     async def append(self, upload_id: str, read: Read, body: Body) -> Appended:
         """Append a body at the durable offset.
@@ -124,6 +140,7 @@ class Engine:
         """
         if self._claims.held(upload_id):
             row = await self._present(upload_id, busy=True)
+            decide.appendable(row)
             decide.promised(row, read(), self.limits)  # refused before anybody is disturbed
         async with self._claims.hold(upload_id, body.stop):
             command, row, upload = await self._row(upload_id, read)
@@ -173,10 +190,12 @@ class Engine:
 
         Raises:
             NotReady: it is not stored yet.
+            Forbidden: it never will be.
             NotFound, Gone: there is no such upload, or its object is not in the store any more.
             StoreDown: the object is not as long as it was, or cannot be read.
         """
         upload = await self._present(upload_id)
+        decide.published(upload)
         if upload.status is not Status.STORED or upload.key is None:
             raise NotReady
         file = await self._offload.run(self._store.open, upload.key)
@@ -215,7 +234,9 @@ class Engine:
                 planned = decide.append(decide.present(known, self.limits, self._clock()), command, self.limits)
                 if command.body_length != 0:  # without a byte no change will tell that the row is another by now
                     return command, known, planned
-        row, command = await self._present(upload_id), read()
+        row = await self._present(upload_id)
+        decide.appendable(row)
+        command = read()
         return command, row, decide.append(row, command, self.limits)
 
     def _remember(self, upload: Upload) -> Upload:
@@ -301,6 +322,8 @@ class Engine:
             media=command.media,
             metadata=command.metadata,
             declared=command.declared,
+            kind=Kind.WHOLE if command.concat is None else Kind.PARTIAL,
+            concat=command.concat,
             created_at=now,
             updated_at=now,
         )

@@ -21,6 +21,8 @@ from tusplyr.engine.trail import Trail
 from tusplyr.engine.writing import LONG, Writing
 from tusplyr.ports import Body, Ledger
 
+OPEN = frozenset({Status.RECEIVING, Status.ASSEMBLING})  # more bytes may come
+
 
 class Pace(Struct, frozen=True):
     """How much may be unacknowledged.
@@ -137,12 +139,12 @@ class _Reception:
             last = last and self._terms.expected is None  # what is not verified is neither synced nor published
             if last:
                 await self._trail.caught_up()
-            if last and end == self._upload.length and view.nbytes < LONG:
+            if last and end == self._upload.whole_at and view.nbytes < LONG:
                 await self._writing.rest()
                 self._placement = await self._offload.run(self._finish, view)
             else:
                 begun = True
-                await self._writing.begin(view, last=last and end != self._upload.length)
+                await self._writing.begin(view, last=last and end != self._upload.whole_at)
         finally:
             if not begun:
                 self._body.release(view)
@@ -161,10 +163,10 @@ class _Reception:
         """Make the last checkpoint of a body; of a whole upload, the one that says so, after it was published."""
         failed = await self._writing.over()
         row = await self._trail.caught_up()
-        if row.status is not Status.RECEIVING:
+        if row.status not in OPEN:
             return row  # whole since earlier: an empty body changes nothing
-        if not ended or decide.settle(row, self._sink.at) is Status.RECEIVING:
-            await self._trail.checkpoint(always=self._terms.news and ended)
+        if not ended or decide.settle(row, self._sink.at) in OPEN:
+            await self._trail.checkpoint(ended=ended, always=self._terms.news and ended)
             row = await self._trail.caught_up()
             if failed:
                 raise failed

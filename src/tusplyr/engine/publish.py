@@ -1,13 +1,12 @@
 """From the last byte to `stored`.
 
-Owns publishing: at once, in the request that brought the last byte, and again from the queue for as long
-as it fails. Must not know where objects are kept. Invariants: nobody reads `stored` before the object is
-durable under its key; a `received` upload stays in the queue however often publishing fails; the
-spool is discarded only after the row says `stored`. (A crash between publishing and the row leaves a
-spool file that is the object: `Spool.open` never lets it be written again.)
+Owns publishing: at once, in the request that brought the last byte, and when the queue asks for it again. Must not
+know where objects are kept. Invariants: nobody reads `stored` before the object is durable under its key; a `received`
+upload stays in the queue however often publishing fails; the spool is discarded only after the row says `stored`. (A
+crash between publishing and the row leaves a spool file that is the object: `Spool.open` never lets it be written
+again.)
 """
 
-import asyncio
 import logging
 import random
 import time
@@ -16,19 +15,17 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tusplyr.core.errors import BytesLost, Conflict, NoSpace, SpoolDown, StoreDown, Superseded, TusplyrError
+from tusplyr.core.errors import BytesLost, Conflict, NoSpace, SpoolDown, StoreDown, TusplyrError
 from tusplyr.core.model import Content, Reason, Status, Upload
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.tally import Tally
-from tusplyr.ports import Claims, Ledger, Queue, Spool, Store
+from tusplyr.ports import Ledger, Queue, Spool, Store
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 1.0  # seconds before the second attempt
 LAST_DELAY = 300.0  # seconds between attempts once it has failed often
 STUCK_AFTER = 10  # attempts after which a person is told at every further one
-GLANCE = 5.0  # seconds between looks at the queue
-BATCH = 16  # rows per look
 
 REFUSALS = (Conflict, NoSpace, SpoolDown, StoreDown)  # after which the bytes are still here, and it is tried again
 
@@ -57,7 +54,6 @@ class Publisher:
         queue: Queue,
         spool: Spool,
         store: Store,
-        claims: Claims,
         offload: Offload,
         tally: Tally,
         clock: Callable[[], float] = time.time,
@@ -66,7 +62,6 @@ class Publisher:
         self._queue = queue
         self._spool = spool
         self._store = store
-        self._claims = claims
         self._offload = offload
         self._tally = tally
         self._clock = clock
@@ -111,27 +106,6 @@ class Publisher:
             self._tally.lost += 1
             return await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
 
-    async def run(self) -> None:
-        """Work through the queue until cancelled: at start-up what a crash left, then whatever failed."""
-        while True:
-            try:
-                for upload in await self._queue.due(self._clock(), BATCH):
-                    await self._retry(upload.id)
-            except Exception:  # one of the two loops: nothing may end it
-                log.exception("publishing from the queue failed; trying again in %g s", GLANCE)
-            await asyncio.sleep(GLANCE)
-
-    async def _retry(self, upload_id: str) -> None:
-        if self._claims.held(upload_id):
-            return  # a request is at it right now
-        try:
-            async with self._claims.hold(upload_id, lambda _: None):
-                upload = await self._ledger.get(upload_id)
-                if upload and upload.status is Status.RECEIVED:
-                    await self.publish(upload)
-        except Superseded:
-            log.info("upload %s was changed while it was being published", upload_id)
-
     async def _put(self, upload_id: str, content: Content) -> None:
         """Bring the bytes under their key, unless the same are there. Only known content is believed unread."""
         known = await self._ledger.content(content.key)
@@ -153,10 +127,15 @@ class Publisher:
     async def _postpone(self, upload: Upload, error: TusplyrError) -> Upload:
         self._tally.postponed += 1
         attempts = upload.attempts + 1
-        delay = min(LAST_DELAY, FIRST_DELAY * 2 ** min(attempts - 1, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        wait = delay(upload.attempts)
         level = logging.ERROR if attempts >= STUCK_AFTER or isinstance(error, Conflict) else logging.WARNING
-        log.log(level, "upload %s is not published (attempt %d): %s; next in %.0f s", upload.id, attempts, error, delay)
-        return await self._queue.postpone(upload, self._clock() + delay, str(error))
+        log.log(level, "upload %s is not published (attempt %d): %s; next in %.0f s", upload.id, attempts, error, wait)
+        return await self._queue.postpone(upload, self._clock() + wait, str(error))
+
+
+def delay(attempts: int) -> float:
+    """Return the seconds until the next attempt after so many that failed before this one."""
+    return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(attempts, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
 def _content(upload: Upload) -> Content:

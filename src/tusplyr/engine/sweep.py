@@ -20,7 +20,7 @@ from tusplyr.ports import Claims, Ledger, Spool, Store
 log = logging.getLogger(__name__)
 
 GRACE = 3600.0  # seconds that a spool file or copy without a row is left alone: its request may be under way
-NEEDED = frozenset({Status.RECEIVING, Status.RECEIVED})
+NEEDED = frozenset({Status.RECEIVING, Status.ASSEMBLING, Status.RECEIVED})
 
 
 class SweepReport(Struct, frozen=True):

@@ -1,8 +1,8 @@
 """The row, following the bytes.
 
 Owns the checkpoints of one body: one at a time, made while the next bytes come in. Must not know bodies or files.
-Invariant: a row moves only to a mark whose bytes were synced before, and never to the promised length: that takes
-the end of the body, which is not seen here.
+Invariant: a row moves only to a mark whose bytes were synced before, and to the promised length only once
+the caller has seen the end of the body.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ class Trail:
         self._offload = offload
         self._running: asyncio.Task[None] | None = None
 
-    async def checkpoint(self, *, always: bool = False) -> None:
+    async def checkpoint(self, *, ended: bool = False, always: bool = False) -> None:
         """Begin a checkpoint of everything written, once the one before has ended. Raises what that one met.
 
-        Where nothing was written since, it takes `always`.
+        Before the body has `ended` the row stays below the promised length: the last byte may be here, and the end of a
+        chunked body still turn out broken. Where nothing was written since, it takes `always`.
         """
         await self.caught_up()
-        # The last byte may be here and the end of a chunked body still turn out broken: the row stays below the length.
         mark = self._sink.mark
-        if mark.at != self.row.length and (always or mark.at != self.offset):
+        if (ended or mark.at != self.row.length) and (always or mark.at != self.offset):
             self.offset = mark.at
             self._running = asyncio.create_task(self._follow(mark))
 

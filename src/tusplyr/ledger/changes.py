@@ -13,6 +13,8 @@ from tusplyr.core.model import Content, Reason, Status, Upload
 
 Changes = dict[str, Any]
 
+OPEN = frozenset({Status.RECEIVING, Status.ASSEMBLING})  # bytes are still added
+WAITING = frozenset({Status.RECEIVED, Status.ASSEMBLING})  # the server has something to do
 LONGEST_ERROR = 1000  # characters of a failure that are kept for the operator
 
 
@@ -23,7 +25,7 @@ def checkpointed(
 
     The length is set as well: it may have been unknown before, and never changes once it is known.
     """
-    if upload.status is not Status.RECEIVING:
+    if upload.status not in OPEN:
         raise ValueError(f"an upload that is {upload.status} takes no checkpoint")
     if offset < upload.offset or (upload.length is not None and offset > upload.length):
         raise ValueError(f"a checkpoint at {offset} is outside {upload.offset} to {upload.length}")
@@ -32,8 +34,8 @@ def checkpointed(
     progress = {"length": upload.length, "offset": offset, "digest": digest, "updated_at": now}
     if sha256 is None:
         return progress
-    if offset != upload.length:
-        raise ValueError(f"an upload of {upload.length} bytes is not complete at {offset}")
+    if offset != upload.whole_at:
+        raise ValueError(f"an upload of {upload.length} bytes is not complete at {offset}, or never published")
     status = Status.RECEIVED if content is None else Status.STORED
     return progress | {"sha256": sha256, "status": status, "epoch": upload.epoch + 1, "due_at": now}
 
@@ -42,16 +44,16 @@ def moved(upload: Upload, status: Status, reason: Reason | None, now: float) -> 
     """Return what a change of status sets."""
     if upload.status not in lifecycle.sources(status, reason):
         raise ValueError(f"an upload that is {upload.status} does not become {status} ({reason})")
-    if upload.status is Status.RECEIVING and status is not Status.GONE:
+    if upload.status in OPEN and status is not Status.GONE:
         raise ValueError(f"an upload does not become {status} before a checkpoint has said that it is whole")
     error = None if status is Status.STORED else upload.error  # what failed before is over
     return {"status": status, "epoch": upload.epoch + 1, "reason": reason, "error": error, "updated_at": now}
 
 
 def postponed(upload: Upload, due_at: float, error: str, now: float) -> Changes:
-    """Return what a failed attempt to publish sets."""
-    if upload.status is not Status.RECEIVED:
-        raise ValueError(f"an upload that is {upload.status} is not waiting to be published")
+    """Return what a failed attempt to publish or to assemble sets."""
+    if upload.status not in WAITING:
+        raise ValueError(f"an upload that is {upload.status} is not waiting to be published or assembled")
     # Undecodable bytes of a file name, which an error may quote, cannot be written to a text column.
     text = error[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode().replace("\0", "")
     return {"attempts": upload.attempts + 1, "due_at": due_at, "error": text, "updated_at": now}

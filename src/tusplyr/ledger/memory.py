@@ -5,13 +5,13 @@ between, so changes happen one after the other.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
-from tusplyr.core.errors import Conflict, Superseded
+from tusplyr.core.errors import Busy, Conflict, Superseded
 from tusplyr.core.model import Content, Reason, Status, Upload
-from tusplyr.ledger.changes import Changes, checkpointed, moved, postponed
+from tusplyr.ledger.changes import WAITING, Changes, checkpointed, moved, postponed
 
 
 class MemoryLedger:
@@ -26,10 +26,13 @@ class MemoryLedger:
         self._rows: dict[str, Upload] = {}
         self._contents: dict[str, Content] = {}
 
-    async def create(self, upload: Upload) -> None:
+    async def create(self, upload: Upload, partials: Sequence[Upload] = ()) -> None:
         """See `Ledger.create`."""
-        if upload.id in self._rows:
+        rows = [self._unchanged(partial) for partial in partials]
+        if upload.id in self._rows or [row.offset for row in rows] != [partial.offset for partial in partials]:
             raise Superseded
+        for row in rows:
+            self._rows[row.id] = replace(row, updated_at=upload.created_at)
         self._rows[upload.id] = upload
 
     async def get(self, upload_id: str) -> Upload | None:
@@ -60,6 +63,8 @@ class MemoryLedger:
         row = self._unchanged(upload)
         if reason is Reason.EXPIRED and row.offset != upload.offset:
             raise Superseded
+        if status is Status.GONE and self._needed(upload.id):
+            raise Busy
         self._remember(content)
         return self._apply(upload, row, changes)
 
@@ -91,7 +96,7 @@ class MemoryLedger:
 
     async def due(self, now: float, limit: int) -> list[Upload]:
         """See `Queue.due`."""
-        waiting = [row for row in self._rows.values() if row.status is Status.RECEIVED and row.due_at <= now]
+        waiting = [row for row in self._rows.values() if row.status in WAITING and row.due_at <= now]
         return sorted(waiting, key=lambda row: row.due_at)[:limit]
 
     def _remember(self, content: Content | None) -> None:
@@ -100,6 +105,9 @@ class MemoryLedger:
         known = self._contents.setdefault(content.key, content)
         if known.sha256 != content.sha256:
             raise Conflict("Other content is stored under the same key.")
+
+    def _needed(self, upload_id: str) -> bool:
+        return any(row.status is Status.ASSEMBLING and upload_id in row.partials for row in self._rows.values())
 
     def _unchanged(self, upload: Upload) -> Upload:
         row = self._rows.get(upload.id)

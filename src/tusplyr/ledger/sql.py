@@ -12,7 +12,7 @@ callers, as in the committer.
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ import aiosqlite
 from msgspec.structs import replace
 from sqlalchemy.dialects import sqlite
 
-from tusplyr.core.errors import Conflict, LedgerDown, Superseded
-from tusplyr.core.model import Content, Reason, Status, Upload
+from tusplyr.core.errors import Busy, Conflict, LedgerDown, Superseded
+from tusplyr.core.model import Content, Kind, Reason, Status, Upload
 from tusplyr.ledger.changes import Changes, checkpointed, moved, postponed
 from tusplyr.ledger.committer import BUSY, Committer, Step, address, connect, down
 from tusplyr.ledger.revisions import WrongRevision, require_head
@@ -73,9 +73,11 @@ class SqlLedger:
         await self._committer.close()
         await self._reader.close()
 
-    async def create(self, upload: Upload) -> None:
+    async def create(self, upload: Upload, partials: Sequence[Upload] = ()) -> None:
         """See `Ledger.create`."""
-        await self._committer.commit(Step(self._sql.create, row_of(upload)))
+        now = {"updated_at": upload.created_at}
+        needed = [_change(self._sql.touch, partial, now, was_offset=partial.offset) for partial in partials]
+        await self._committer.commit(*needed, Step(self._sql.create, row_of(upload)))
 
     async def get(self, upload_id: str) -> Upload | None:
         """See `Ledger.get`."""
@@ -106,7 +108,10 @@ class SqlLedger:
             step = _change(self._sql.expire, upload, changes, was_offset=upload.offset)
         else:
             step = _change(self._sql.move, upload, changes)
-        await self._committer.commit(step, *self._remember(content, changes))
+        steps = [step, *self._remember(content, changes)]
+        if upload.kind is Kind.PARTIAL and status is Status.GONE:
+            steps.insert(0, Step(self._sql.unneeded, {"was_id": upload.id}, Busy))
+        await self._committer.commit(*steps)
         return replace(upload, **changes)
 
     async def content(self, key: str) -> Content | None:

@@ -27,6 +27,8 @@ class Statements(Struct, frozen=True, kw_only=True):
 
     Attributes:
         create: add a row of `uploads`; parameters are the columns.
+        touch: say that an upload which is where it was is needed.
+        unneeded: touch no row unless no final upload that is being assembled is made of this one.
         get: one upload by ``id``.
         checkpoint: move the offset.
         complete: move the offset to the end and the status with it.
@@ -43,6 +45,8 @@ class Statements(Struct, frozen=True, kw_only=True):
     """
 
     create: str
+    touch: str
+    unneeded: str
     get: str
     checkpoint: str
     complete: str
@@ -64,6 +68,8 @@ def compile_for(dialect: Dialect) -> Statements:
 
     return Statements(
         create=sql(insert(uploads)),
+        touch=sql(_change(("offset",), ("updated_at",))),
+        unneeded=sql(_unneeded()),
         get=sql(select(uploads).where(uploads.c.id == bindparam("id"))),
         checkpoint=sql(_progress(())),
         complete=sql(_progress(("sha256", "status", "epoch", "due_at"))),
@@ -94,6 +100,13 @@ def _progress(changed: tuple[str, ...]) -> ClauseElement:
 def _due() -> ClauseElement:
     waiting = select(uploads).where(text(DUE), uploads.c.due_at <= bindparam("now"))
     return _first(waiting.order_by(uploads.c.due_at))
+
+
+def _unneeded() -> Update:
+    final = uploads.alias("final")
+    assembling = text(DUE.replace("status", "final.status")), final.c.status == literal_column("'assembling'")
+    needed = select(final.c.id).where(*assembling, final.c.partials.contains(bindparam("was_id"))).exists()
+    return update(uploads).where(uploads.c.id == bindparam("was_id"), ~needed).values(epoch=uploads.c.epoch)
 
 
 def _idle() -> ClauseElement:

@@ -6,16 +6,17 @@ what `row_of` was given, field by field.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-from tusplyr.core.model import Media, Reason, Status, Upload
+from tusplyr.core.model import Kind, Media, Reason, Status, Upload
 
 # Spelled out in the statements too: a database uses an index of some rows only for the same words.
 OPEN = "status = 'receiving'"
-DUE = "status = 'received'"
+DUE = "status IN ('received', 'assembling')"
 ENDED = "status IN ('stored', 'gone')"
 
 metadata = MetaData()
@@ -41,6 +42,9 @@ uploads = Table(
     Column("error", Text),
     Column("reason", String(16)),
     Column("declared", String(64)),
+    Column("kind", String(16), nullable=False),
+    Column("partials", Text, nullable=False),
+    Column("concat", LargeBinary),
     # Of some rows only, so that a checkpoint, the most frequent change, touches neither.
     Index("uploads_due", "due_at", sqlite_where=text(DUE), postgresql_where=text(DUE)),
     Index("uploads_ended", "updated_at", sqlite_where=text(ENDED), postgresql_where=text(ENDED)),
@@ -62,13 +66,14 @@ COLUMNS = tuple(column.name for column in uploads.columns)
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values with each enumeration as the string that a column holds."""
-    return {name: value.value if isinstance(value, (Status, Reason)) else value for name, value in values.items()}
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
 
 def row_of(upload: Upload) -> dict[str, Any]:
     """Return the values of a row by column name."""
     values = msgspec.structs.asdict(upload)
     media: Media = values.pop("media")
+    values["partials"] = " ".join(upload.partials)
     return plain(values | msgspec.structs.asdict(media))
 
 
@@ -76,6 +81,9 @@ def upload_of(row: Sequence[Any]) -> Upload:
     """Return the upload in a row that has the columns of `uploads` in their order."""
     values = dict(zip(COLUMNS, row, strict=True))
     media = Media(values.pop("folder"), values.pop("extension"), values.pop("media_type"))
-    status = Status(values.pop("status"))
+    status, kind = Status(values.pop("status")), Kind(values.pop("kind"))
     reason = values.pop("reason")
-    return Upload(media=media, status=status, reason=Reason(reason) if reason else None, **values)
+    partials = tuple(values.pop("partials").split())
+    return Upload(
+        media=media, status=status, reason=Reason(reason) if reason else None, kind=kind, partials=partials, **values
+    )

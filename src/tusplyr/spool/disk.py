@@ -22,6 +22,7 @@ from tusplyr.ports import ALIGN, Staged
 UNCACHED_LEAST = 128 * 1024  # bytes; the cache takes less than that faster, and a sync writes it in one go
 LOOK_BYTES = 256 * 1024  # after which the volume is looked at again
 LOOK_SECONDS = 0.25  # likewise
+NOT_THERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # no copies in the kernel here
 COPY = 1024 * 1024  # bytes per read when a file has to be copied
 
 
@@ -40,11 +41,12 @@ class Reserve:
         self._look_at = 0.0
         self._spent = 0
 
-    def reached(self) -> bool:
-        """Look, and return whether no more than the reserve is free."""
+    def reached(self, count: int = 0) -> bool:
+        """Look, and return whether less is free than the reserve and so many bytes."""
         self._look_at, self._spent = time.monotonic() + LOOK_SECONDS, 0
-        self._reached = free_bytes(self._root) < self._size
-        return self._reached
+        free = free_bytes(self._root)
+        self._reached = free < self._size
+        return free < self._size + count
 
     def near(self, written: int) -> bool:
         """Return the same; that there is room, from a look that may be a moment or a few bytes old.
@@ -68,10 +70,10 @@ class DiskSpool:
         self._root = root
         self._reserve = Reserve(root, reserve)
 
-    def admit(self) -> None:
+    def admit(self, count: int = 0) -> None:
         """See `ports.Spool.admit`."""
         with _translated("the next upload"):
-            if self._reserve.reached():
+            if self._reserve.reached(count):
                 raise NoSpace
 
     def open(self, upload_id: str, offset: int) -> "DiskWriter":
@@ -98,6 +100,26 @@ class DiskSpool:
                 return Path(path).open("rb", buffering=0)
 
         return Staged(read, path)
+
+    def graft(self, upload_id: str, source_id: str, at: int, count: int) -> None:
+        """See `ports.Spool.graft`."""
+        if self._reserve.near(count):
+            raise NoSpace
+        with _translated(source_id), Path(self._path(source_id)).open("rb", buffering=0) as source:
+            if os.fstat(source.fileno()).st_size < at + count:
+                raise BytesLost(f"its spool file has less than {at + count} bytes")
+            if not at:  # a new file: what a crash has left there may be a published object by now
+                Path(self._path(upload_id)).unlink(missing_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            target = os.open(self._path(upload_id), flags, 0o644)
+            try:
+                os.ftruncate(target, at)
+                _copy_range(source.fileno(), target, at, count)
+                sync_file(target)
+            finally:
+                os.close(target)
+            if not at:
+                sync_directory(self._root)
 
     def discard(self, upload_id: str) -> None:
         """See `ports.Spool.discard`."""
@@ -232,6 +254,21 @@ class DiskWriter:
                 except OSError:  # a file system in memory; or the file was discarded meanwhile, which the row will tell
                     self._cached_only = True
             return not self._cached_only
+
+
+def _copy_range(source: int, target: int, at: int, count: int) -> None:
+    """Copy a range to the same place in another file: shared or in the kernel where that can be."""
+    while count:
+        try:
+            done = os.copy_file_range(source, target, count, at, at)
+        except (OSError, AttributeError) as error:
+            if isinstance(error, OSError) and error.errno not in NOT_THERE:
+                raise
+            done = os.pwrite(target, os.pread(source, min(count, COPY), at), at)
+        if not done:
+            raise BytesLost("its spool file became shorter")
+        at += done
+        count -= done
 
 
 def _close(descriptor: int) -> None:

@@ -21,7 +21,7 @@ class MemorySpool:
         self._named: set[str] = set()
         self._written_at: dict[str, float] = {}
 
-    def admit(self) -> None:
+    def admit(self, count: int = 0) -> None:
         """See `ports.Spool.admit`."""
 
     def open(self, upload_id: str, offset: int) -> "MemoryWriter":
@@ -43,6 +43,15 @@ class MemorySpool:
     def staged(self, upload_id: str) -> Staged:
         """See `ports.Spool.staged`."""
         return Staged(lambda: io.BytesIO(bytes(self._file(upload_id))))
+
+    def graft(self, upload_id: str, source_id: str, at: int, count: int) -> None:
+        """See `ports.Spool.graft`."""
+        source = self._file(source_id)
+        if len(source) < at + count:
+            raise BytesLost(f"{source_id} has {len(source)} bytes; {at + count} were acknowledged")
+        self._make(upload_id)
+        self._files[upload_id][at:] = source[at : at + count]
+        self.mark_synced(upload_id, name=True)
 
     def discard(self, upload_id: str) -> None:
         """See `ports.Spool.discard`."""

@@ -12,13 +12,14 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from litestar import HttpMethod, Request, delete, get, patch, post, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from msgspec import Struct
 
-from tusplyr.core.commands import Head, Outcome, Reply
+from tusplyr.core.commands import Concatenate, Head, Outcome, Reply
 from tusplyr.core.decide import expires_at
 from tusplyr.core.errors import (
     Broken,
@@ -70,6 +71,17 @@ class Site(Struct, frozen=True):
         host = request.headers.get("host", "")
         return f"{request.scope['scheme']}://{host}{path}" if HOST.match(host) else path
 
+    def locate(self, request: Call, reference: str) -> str | None:
+        """Return the id of the upload at an address, absolute or relative to the request's; None where not ours."""
+        base = urlsplit(self.address(request, ""))
+        try:
+            target = urlsplit(urljoin(f"//{base.netloc}{base.path.rstrip('/')}", reference))
+        except ValueError:  # a host that is none
+            return None
+        upload_id = target.path.removeprefix(base.path)
+        ours = target.netloc.lower() == base.netloc.lower() and target.path == base.path + upload_id
+        return upload_id if ours and ID.match(upload_id) and not (target.query or target.fragment) else None
+
     def admit(self, headers: Head) -> None:
         """Let a request in, or not.
 
@@ -111,7 +123,11 @@ class Uploads:
 
     async def create(self, request: Call, head: Head) -> Reply:
         """POST on the collection."""
-        command = tus1.read_create(head, self._engine.limits, _trailers(request))
+        locate = partial(self._site.locate, request)
+        command = tus1.read_create(head, self._engine.limits, locate, _trailers(request))
+        if isinstance(command, Concatenate):
+            outcome = await self._engine.concatenate(command)
+            return self._write(outcome, self._site.address(request, outcome.upload.id))
         body = self._body(request, head)
         try:
             outcome = await self._engine.create(command, body)

@@ -1,0 +1,139 @@
+"""From complete partial uploads to a final one.
+
+Owns the assembling of final uploads: an append like any other, whose body is what the partial ones have staged. Must
+not know requests. Invariants: the row follows the bytes, so a crash or a stop costs what it costs an append; one is
+assembled at a time, in a fixed number of buffers; the uploads that it is made of stay as they are.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from tusplyr.core.digest import Provider
+from tusplyr.core.errors import BytesLost, DigestMismatch, NoSpace, SpoolDown, TusplyrError
+from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.engine.intake import Intake, Terms
+from tusplyr.engine.offload import Offload, joined
+from tusplyr.engine.partials import PartialsBody
+from tusplyr.engine.publish import delay
+from tusplyr.engine.sink import Sink
+from tusplyr.engine.tally import Tally
+from tusplyr.ports import Claims, Ledger, Queue, Spool
+
+log = logging.getLogger(__name__)
+
+GRAFT = 64 * 1024 * 1024  # bytes that are copied in one go, between two looks at whether to stop
+WORTH = 1024 * 1024  # bytes of a first upload that are worth a commit of their own
+
+
+class Assembler:
+    """Assembles final uploads in the background."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        queue: Queue,
+        spool: Spool,
+        claims: Claims,
+        offload: Offload,
+        intake: Intake,
+        provider: Provider,
+        tally: Tally,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._spool = spool
+        self._claims = claims
+        self._offload = offload
+        self._intake = intake
+        self._provider = provider
+        self._tally = tally
+        self._clock = clock
+        self._turn = asyncio.Semaphore(1)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def busy(self) -> int:
+        """How many uploads are being assembled, or wait for their turn."""
+        return len(self._tasks)
+
+    def begin(self, upload_id: str) -> asyncio.Task[None]:
+        """Assemble an upload, unless that is under way; return the task, which raises nothing that is expected."""
+        task = self._tasks.get(upload_id)
+        if task is None:
+            task = self._tasks[upload_id] = asyncio.create_task(self._attempt(upload_id))
+            task.add_done_callback(partial(self._ended, upload_id))
+        return task
+
+    async def rest(self) -> None:
+        """Wait for everything that was begun. Whoever wants that soon stops the holders of claims first."""
+        if self._tasks:
+            await asyncio.wait([*self._tasks.values()])
+
+    def _ended(self, upload_id: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[upload_id]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("upload %s could not be assembled; it stays in the queue", upload_id, exc_info=error)
+
+    async def _attempt(self, upload_id: str) -> None:
+        async with self._turn:
+            upload = await self._ledger.get(upload_id)
+            if upload is None or upload.status is not Status.ASSEMBLING:
+                return
+            rows = [await self._ledger.get(each) for each in upload.partials]
+            body = PartialsBody(self._spool, self._offload, [row for row in rows if row])
+            try:
+                async with self._claims.hold(upload_id, body.stop):
+                    await self._assemble(upload, [row for row in rows if row], body)
+            except TusplyrError as error:  # it was stopped, changed by a command, or the ledger is away
+                log.info("upload %s: assembling ended early: %s", upload_id, error)
+            finally:
+                await body.close()
+
+    async def _assemble(self, upload: Upload, partials: Sequence[Upload], body: PartialsBody) -> None:
+        log.info("upload %s: assembling %s bytes from %d", upload.id, upload.length, upload.offset)
+        try:
+            if len(partials) < len(upload.partials):
+                raise BytesLost("an upload that it is made of is not there any more")
+            await self._take_all(await self._graft(upload, partials[0], body), body)
+        except DigestMismatch:
+            log.warning("upload %s does not have the digest that was declared, %s", upload.id, upload.declared)
+            await self._give_up(upload, Reason.INVALID)
+        except BytesLost as error:
+            log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
+            self._tally.lost += 1
+            await self._give_up(upload, Reason.LOST)
+        except (NoSpace, SpoolDown) as error:
+            await self._postpone(upload, error)
+
+    async def _graft(self, upload: Upload, first: Upload, body: PartialsBody) -> Upload:
+        """Let the kernel copy the first upload: its digest is known, so nobody has to read it."""
+        if upload.offset or first.offset < WORTH or first.digest is None:
+            return upload
+        for at in range(0, first.offset, GRAFT):
+            if body.why is not None:
+                raise body.why
+            await self._offload.run(self._spool.graft, upload.id, first.id, at, min(GRAFT, first.offset - at))
+        return await self._ledger.checkpoint(upload, first.offset, first.digest)
+
+    async def _take_all(self, upload: Upload, body: PartialsBody) -> None:
+        sink = Sink(self._spool, self._provider, upload)
+        try:
+            await self._intake.receive(upload, body, sink, Terms(upload.length))
+        finally:
+            if sink.opened:
+                await joined(self._offload.run(sink.close))  # before the claim is released
+
+    async def _give_up(self, upload: Upload, reason: Reason) -> None:
+        await self._ledger.move(upload, Status.GONE, reason=reason)
+        await self._offload.run(self._spool.discard, upload.id)
+
+    async def _postpone(self, upload: Upload, error: TusplyrError) -> None:
+        wait = delay(upload.attempts)
+        log.warning("upload %s is not assembled: %s; next try in %.0f s", upload.id, error, wait)
+        self._tally.postponed += 1
+        await self._queue.postpone(upload, self._clock() + wait, str(error))
