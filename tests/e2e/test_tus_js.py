@@ -170,8 +170,8 @@ def test_each_way_survives_every_kind_of_cut(server: Server, node: Node, tmp_pat
     with cutting(server) as proxy:
         report = node(client=client, path=str(source.path), **way.call(f"{proxy.url}/files"))
         assert {kind for kind, _ in proxy.made} == set(Kind)
-    check_sent(server, report, source)
-    assert [spell(request) for request in report["requests"]].count("POST 201") == way.creations
+    check_sent(server, report, source, way.parts)
+    assert [spell(request) for request in report["requests"]].count("POST 201") == way.parts + 1
 
 
 @pytest.mark.parametrize("client", CLIENTS)

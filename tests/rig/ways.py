@@ -20,13 +20,13 @@ class Way(NamedTuple):
         name: in words.
         options: for the client.
         stream: whether the file is sent as a stream of unknown length.
-        creations: how many POSTs it takes when nothing has to start again.
+        parts: how many partial uploads it is sent as; the file is one more.
     """
 
     name: str
     options: dict[str, object]
     stream: bool = False
-    creations: int = 1
+    parts: int = 0
 
     def call(self, endpoint: str) -> dict[str, object]:
         """Return the arguments of a driver."""
@@ -41,7 +41,7 @@ WAYS = (
     Way("chunked", {"chunkSize": MIB}),
     Way("data in creation", {"uploadDataDuringCreation": True, "chunkSize": MIB}),
     Way("deferred stream", {"uploadLengthDeferred": True, "chunkSize": MIB}, stream=True),
-    Way("parallel", {"parallelUploads": 3}, creations=4),
+    Way("parallel", {"parallelUploads": 3}, parts=3),
     Way("overridden PATCH", {"overridePatchMethod": True}),
 )
 

@@ -1,6 +1,6 @@
 """Drives an unmodified aiotus for tests/e2e: one JSON object of choices in, one JSON object out.
 
-With `parts` above one the file is sent as so many at once, and put together by the server.
+With `parts` the file is sent as so many at once, and put together by the server.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ METADATA = {"filename": b"take.wav"}
 
 async def send(endpoint: str, data: bytes, parts: int) -> dict[str, str]:
     config = aiotus.RetryConfiguration(max_retry_period_seconds=WAIT)
-    if parts == 1:
+    if not parts:
         url = await aiotus.upload(endpoint, io.BytesIO(data), METADATA, config=config)
     else:
         step = -(-len(data) // parts)
