@@ -1,5 +1,5 @@
-# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e and bench also need node (20 or newer) and npm,
-# e2e also chromium, maven and a JDK.
+# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e and bench also node (20 or newer)
+# and npm; e2e also chromium, maven and a JDK.
 .DEFAULT_GOAL := help
 VENV   := .venv
 BIN    := $(VENV)/bin
