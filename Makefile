@@ -37,7 +37,7 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib  ## real clients through a proxy that cuts (needs npm, chromium, mvn)
+e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib  ## real clients, a proxy that cuts (needs npm, chromium, maven)
 	$(PYTEST) -m e2e
 
 tests/e2e/js/node_modules: tests/e2e/js/package-lock.json
