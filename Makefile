@@ -59,6 +59,7 @@ bench-peers:  ## install the peers that are in registries
 
 docs: $(STAMP)  ## write the generated pages again
 	$(BIN)/tusplyr settings-reference > docs/settings.md
+	PYTHONPATH=tests $(BIN)/python -m rig.conformance > docs/conformance.md
 
 lock: $(STAMP)  ## resolve the dependencies again (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml -o requirements.lock

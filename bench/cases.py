@@ -6,6 +6,7 @@ figures are shown. Invariant: a case measures exactly one server, uses fresh con
 """
 
 import base64
+import hashlib
 import statistics
 import threading
 import time
@@ -37,6 +38,7 @@ class Sizes:
     tails: tuple[int, ...]
     small_seconds: float
     crowd_each: int
+    checked: int
 
 
 FULL = Sizes(
@@ -45,6 +47,7 @@ FULL = Sizes(
     tails=(16 * MIB, 64 * MIB, 256 * MIB, GIB, 4 * GIB),
     small_seconds=1.0,
     crowd_each=16 * MIB,
+    checked=256 * MIB,
 )
 QUICK = Sizes(
     large=64 * MIB,
@@ -52,6 +55,7 @@ QUICK = Sizes(
     tails=(16 * MIB, 32 * MIB, 64 * MIB),
     small_seconds=0.4,
     crowd_each=MIB,
+    checked=32 * MIB,
 )
 
 Measure = Callable[[Running, Sizes], Figures]
@@ -250,6 +254,61 @@ def _try_takeover(running: Running, path: str, body: Payload, limit: float) -> t
         return offset, sent.reply.status == 204 and sent.reply.headers.get("upload-offset") == str(body.length)
 
 
+def takeover_by(method: str) -> Measure:
+    """Return the case: time until a HEAD, PATCH or DELETE is answered while an older request for the upload hangs."""
+
+    def measure(running: Running, _sizes: Sizes) -> Figures:
+        body = payload(MIB)
+        with Connection(running.port) as stalled, Connection(running.port, timeout=_TAKEOVER_LIMIT) as newcomer:
+            path = stalled.create(running.server.path, body.length)
+            stalled.begin_patch(path, body, body.length, STALL)
+            time.sleep(0.3)
+            begun = time.perf_counter()
+            if method == "HEAD":
+                reply = newcomer.offset(path)
+            elif method == "DELETE":
+                reply = newcomer.delete(path)
+            else:
+                reply = newcomer.patch(path, body, STALL, body.length).reply
+            seconds = time.perf_counter() - begun
+        if reply.status not in {200, 204}:
+            raise ClientError(f"{method} answered {reply.status}")
+        return {f"takeover by {method} ms": seconds * 1000}
+
+    return measure
+
+
+def checksum(running: Running, sizes: Sizes) -> Figures:
+    """Throughput of four PATCHes that each bring their SHA-256, beside the same without it, in turn.
+
+    But for the first one that is another digest than the one of the whole, so two run at once.
+    """
+    with Connection(running.port) as connection:
+        if "checksum" not in connection.extensions(running.server.path):
+            raise ClientError("checksum is not offered")
+        spent = {False: 0.0, True: 0.0}
+        for checked in (False, True, True, False):
+            body, step = payload(sizes.checked), sizes.checked // 4
+            path = connection.create(running.server.path, body.length)
+            for start in range(0, body.length, step):
+                extra = _checksum_line(body, start, start + step) if checked else ""
+                spent[checked] += connection.append(path, body, start, start + step, extra=extra).seconds
+            running.clear()
+    rates = {checked: 2 * sizes.checked / MIB / seconds for checked, seconds in spent.items()}
+    return {
+        "without checksum MiB/s": rates[False],
+        "sha256 checksum MiB/s": rates[True],
+        "sha256 checksum / without": rates[True] / rates[False],
+    }
+
+
+def _checksum_line(body: Payload, start: int, stop: int) -> str:
+    digest = hashlib.sha256()
+    for view in body.pieces(start, stop, MIB):
+        digest.update(view)
+    return f"Upload-Checksum: sha256 {base64.b64encode(digest.digest()).decode()}\r\n"
+
+
 CASES = (
     Case("throughput-one", one_patch, limits="body"),
     Case("throughput-8mib", many_patches, limits="body"),
@@ -263,4 +322,6 @@ CASES = (
     Case("head", head_latency, share=1 / 3),
     Case("tail", tail, share=1 / 3),
     Case("takeover", takeover, share=1 / 3),
+    *(Case(f"takeover-{method.lower()}", takeover_by(method), share=1 / 3) for method in ("HEAD", "PATCH", "DELETE")),
+    Case("checksum", checksum),
 )

@@ -48,10 +48,10 @@ def create_head(path: str, length: int) -> bytes:
     return head("POST", path, 0, f"Upload-Length: {length}\r\nUpload-Metadata: {METADATA}\r\n")
 
 
-def patch_head(path: str, offset: int, length: int) -> bytes:
-    """Return the head of an append of `length` bytes at `offset`."""
-    extra = f"Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
-    return head("PATCH", path, length, extra)
+def patch_head(path: str, offset: int, length: int, extra: str = "") -> bytes:
+    """Return the head of an append of `length` bytes at `offset`. `extra` as for `head`."""
+    always = f"Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
+    return head("PATCH", path, length, always + extra)
 
 
 def parse_reply(data: bytes | bytearray, *, to_head: bool = False) -> Reply | None:
@@ -116,16 +116,26 @@ class Connection:
         self.socket.sendall(create_head(path, length))
         return location(self.read_reply())
 
+    def extensions(self, path: str) -> set[str]:
+        """Ask what the server offers."""
+        self.socket.sendall(head("OPTIONS", path, 0))
+        return set(self.read_reply().headers.get("tus-extension", "").split(","))
+
+    def delete(self, path: str) -> Reply:
+        """Terminate an upload."""
+        self.socket.sendall(head("DELETE", path, 0))
+        return self.read_reply()
+
     def offset(self, path: str) -> Reply:
         """Ask for the state of an upload."""
         self.socket.sendall(head("HEAD", path, 0))
         return self.read_reply(to_head=True)
 
-    def patch(self, path: str, body: Payload, start: int, stop: int, write: int = MIB) -> Sent:
-        """Append the bytes from `start` to `stop`, in writes of `write` bytes."""
+    def patch(self, path: str, body: Payload, start: int, stop: int, write: int = MIB, *, extra: str = "") -> Sent:
+        """Append the bytes from `start` to `stop`, in writes of `write` bytes. `extra` as for `head`."""
         begun = time.perf_counter()
         with contextlib.suppress(ConnectionError):  # a refusal that came early is still there to be read
-            self.socket.sendall(patch_head(path, start, stop - start))
+            self.socket.sendall(patch_head(path, start, stop - start, extra))
             for view in body.pieces(start, stop, write):
                 self.socket.sendall(view)
         last = time.perf_counter()
@@ -139,9 +149,9 @@ class Connection:
         for view in body.pieces(0, sent, MIB):
             self.socket.sendall(view)
 
-    def append(self, path: str, body: Payload, start: int, stop: int, write: int = MIB) -> Sent:
+    def append(self, path: str, body: Payload, start: int, stop: int, write: int = MIB, *, extra: str = "") -> Sent:
         """As `patch`. Raises `ClientError` unless the server took every byte."""
-        sent = self.patch(path, body, start, stop, write)
+        sent = self.patch(path, body, start, stop, write, extra=extra)
         if sent.reply.status != 204 or sent.reply.headers.get("upload-offset") != str(stop):
             offset = sent.reply.headers.get("upload-offset")
             raise ClientError(f"PATCH of {start}-{stop} answered {sent.reply.status}, offset {offset}")

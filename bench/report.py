@@ -101,7 +101,11 @@ TARGETS = (
     Target("RSS above idle, 100 stalled, MiB", _worst("RSS 100 stalled MiB"), False, 64.0),
     Target("HEAD p99 during ingest, ms", _worst("HEAD p99 ms"), False, 50.0),
     Target("last byte to reply, longest / shortest", _growth, False, 2.0),
-    Target("takeover from a stalled request, ms", _worst("takeover ms"), False, 100.0),
+    *(
+        Target(f"takeover from a stalled request by {method}, ms", _worst(f"takeover by {method} ms"), False, 100.0)
+        for method in ("HEAD", "PATCH", "DELETE")
+    ),
+    Target("throughput with a sha256 checksum / without", _worst("sha256 checksum / without"), True, 0.6),
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import tusplyr
 from rig.server import Server
-from rig.table import COPY_TABLE, EMPTY_TABLE
+from rig.table import CONCAT_TABLE, COPY_TABLE, EMPTY_TABLE, GRAFT_TABLE
 from rig.table import TABLE as CRASH_TABLE
 from tusplyr import ports
 from tusplyr.cli import commands
@@ -175,7 +175,7 @@ def test_architecture_names_every_port():
 
 def test_architecture_has_every_row_of_the_crash_table_that_is_tested():
     page = (DOCS / "architecture.md").read_text().replace("`", "")
-    for row in [*CRASH_TABLE, *EMPTY_TABLE]:
+    for row in [*CRASH_TABLE, *EMPTY_TABLE, *CONCAT_TABLE, *GRAFT_TABLE]:
         assert f"| {row.stage} | {row.after} |" in page
     for row in COPY_TABLE:
         assert f"| {row.stage}, other volume | {row.after} |" in page

@@ -138,7 +138,7 @@ def test_whoever_comes_between_two_holders_interrupts_the_one_that_is_about_to_h
     run(main())
 
 
-def test_a_holder_that_does_not_let_go_in_time_leaves_the_newcomer_busy(run):
+def test_a_holder_that_does_not_let_go_in_time_leaves_the_newcomer_busy(run):  # D-15
     async def main():
         claims, log = LocalClaims(0.02), []
         first = Request(claims, "first", log, stubborn=True)

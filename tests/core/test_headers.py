@@ -95,13 +95,13 @@ def test_every_line_of_a_header_is_kept_in_order():
     assert parse_headers(raw) == {"a": ("1", "2"), "b": ("\xff",)}
 
 
-def test_one_value_sent_twice_is_one_value():  # D-48
+def test_one_value_sent_twice_is_one_value():  # D-47
     assert single({"upload-offset": ("5", "5")}, "upload-offset") == "5"
     assert single({"upload-offset": (" 5\t",)}, "upload-offset") == "5"
     assert single({}, "upload-offset") is None
 
 
-def test_two_different_values_are_refused_not_chosen_from():  # D-48
+def test_two_different_values_are_refused_not_chosen_from():  # D-47
     with pytest.raises(BadHeader):
         single({"upload-offset": ("5", "6")}, "upload-offset")
 

@@ -18,9 +18,14 @@ import pytest
 
 from engine.mortal import Died, Fate, Mortal
 from engine.rig import CUT, Rig, ScriptedBody
+from tusplyr.core.commands import Concatenate, Create
+from tusplyr.core.decide import Limits
 from tusplyr.core.errors import Cut, StoreDown, TooLarge
-from tusplyr.core.model import Reason, Status
+from tusplyr.core.media import OTHER
+from tusplyr.core.model import Kind, Reason, Status
+from tusplyr.engine import assemble
 from tusplyr.engine.intake import Pace
+from tusplyr.ledger import sql
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.ledger.migrate import migrate
 from tusplyr.ledger.sql import SqlLedger
@@ -31,6 +36,7 @@ from tusplyr.stores.memory import MemoryStore
 
 DATA = b"0123456789AB"
 LATE = b"published late"
+AGE = 1e5  # seconds without progress after which an upload expires
 DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "rename", "unlink")
 
 
@@ -60,6 +66,12 @@ class LateStore:
         return self.target.sweep(older_than)
 
 
+@pytest.fixture(autouse=True)
+def short_lives(monkeypatch):
+    monkeypatch.setattr(assemble, "WORTH", 1)
+    monkeypatch.setattr(sql, "SHARES", 2)  # there are few rows, and many sweeps
+
+
 @dataclass
 class Told:
     """What the client of one upload knows."""
@@ -69,6 +81,7 @@ class Told:
     sha256: str | None = None
     ending: bool = False
     ended: bool = False
+    partial: bool = False
 
 
 @dataclass
@@ -79,17 +92,27 @@ class World:
     spool: object
     store: object
     told: dict[str, Told] = field(default_factory=dict)
+    final: Concatenate | None = None  # was asked for
+    final_id: str | None = None  # was told
     now: float = field(default_factory=time.time)
 
     def rig(self, fate: Fate | None = None) -> Rig:
         ports = (self.ledger, self.spool, self.store)
         ledger, spool, store = (Mortal(port, fate) for port in ports) if fate else ports
-        return Rig(ledger=ledger, spool=spool, store=store, pace=Pace(span=4), clock=lambda: self.now)
+        return Rig(
+            ledger=ledger,
+            spool=spool,
+            store=store,
+            pace=Pace(span=4),
+            clock=lambda: self.now,
+            limits=Limits(expire_after=AGE),
+            retain=100 * AGE,
+        )
 
     def note(self, upload, data: bytes | None = None) -> str:
         """Remember a reply."""
         if data is not None:
-            self.told[upload.id] = Told(data)
+            self.told[upload.id] = Told(data, partial=upload.kind is Kind.PARTIAL)
         told = self.told[upload.id]
         assert upload.offset >= told.offset
         told.offset = upload.offset
@@ -130,7 +153,35 @@ async def life(world: World, rig: Rig, fate: Fate | None) -> None:
         await rig.create(5, b"123", b"456")
     late = await create(LATE, LATE)
     await queue(world, rig, late, fate)
+    await expire(world, rig, await create(DATA, DATA[:2]))
+    await concatenate(world, rig, fate)
     await rig.sweeper.sweep(grace=0)
+
+
+async def expire(world: World, rig: Rig, upload_id: str) -> None:
+    """Let an upload be without progress for too long."""
+    world.told[upload_id].ending = True
+    world.now += 2 * AGE
+    try:
+        assert (await rig.sweeper.sweep(grace=0)).expired == 1
+    finally:
+        world.now -= 2 * AGE
+    world.told[upload_id].ended = True
+
+
+async def concatenate(world: World, rig: Rig, fate: Fate | None) -> None:
+    """Send two halves and have them put together."""
+    halves = []
+    for half in (DATA[:7], DATA[7:]):
+        upload = (await rig.engine.create(Create(length=len(half), concat=b"partial"), ScriptedBody())).upload
+        halves.append(world.note(upload, half))
+        world.note(await rig.append(upload.id, 0, ScriptedBody(half)))
+    world.final = Concatenate(partials=tuple(halves), concat=b"final;...", media=OTHER)
+    upload = (await rig.engine.concatenate(world.final)).upload
+    if fate and fate.dead:
+        raise Died  # the background task died of it, and its request would have been told nothing
+    world.final_id = upload.id
+    await discarded(world, upload, fate)
 
 
 async def discarded(world: World, upload, fate: Fate | None) -> None:
@@ -160,7 +211,7 @@ async def recover(world: World, rig: Rig) -> None:
     for upload_id, told in world.told.items():
         row = await rig.row(upload_id)
         if told.ended or (told.ending and row.status is Status.GONE):
-            assert row.reason is Reason.TERMINATED
+            assert row.reason in {Reason.TERMINATED, Reason.EXPIRED}
             continue
         assert row.status is not Status.GONE
         assert row.offset >= told.offset
@@ -170,15 +221,29 @@ async def recover(world: World, rig: Rig) -> None:
             if row.offset:
                 staged = await asyncio.to_thread(rig.staged, upload_id)
                 assert staged[: row.offset] == told.data[: row.offset]
-            assert row.offset < len(told.data)
+            assert row.offset < len(told.data) or told.partial
         found = (await rig.engine.query(upload_id, interrupts=True)).upload
         assert found.offset == row.offset
         if found.status is Status.RECEIVING:
             await rig.append(upload_id, found.offset, ScriptedBody(told.data[found.offset :]))
+        if told.partial:
+            continue
         await queue(world, rig, upload_id, None)
         row = await rig.row(upload_id)
         assert row.sha256 == hashlib.sha256(told.data).hexdigest()
         assert await asyncio.to_thread(rig.stored, row.key) == told.data
+
+
+async def recover_final(world: World, rig: Rig) -> None:
+    """Whoever asked for a final upload asks again, and it is the one that was told of."""
+    if world.final is None:
+        return
+    upload = (await rig.engine.concatenate(world.final)).upload
+    assert world.final_id in {None, upload.id}
+    await queue(world, rig, upload.id, None)
+    row = await rig.row(upload.id)
+    assert row.sha256 == hashlib.sha256(DATA).hexdigest()
+    assert await asyncio.to_thread(rig.stored, row.key) == DATA
 
 
 async def check_clean(world: World, rig: Rig) -> None:
@@ -209,6 +274,7 @@ async def die_and_recover(world: World, fate: Fate, crash) -> bool:
     async with crash(world) as left:
         after = left.rig()
         await recover(left, after)
+        await recover_final(left, after)
         await check_clean(left, after)
     return fate.dead
 
@@ -224,7 +290,20 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep):
 
     async def main():
         every = {"create", "get", "checkpoint", "move", "content", "postpone", "due", "purge", "admit", "keep"}
-        every |= {"open", "write", "sync", "close", "staged", "discard", "files", "publish", "stat", "sweep"}
+        every |= {
+            "idle",
+            "graft",
+            "open",
+            "write",
+            "sync",
+            "close",
+            "staged",
+            "discard",
+            "files",
+            "publish",
+            "stat",
+            "sweep",
+        }
         seen = set()
         for _ in range(5):  # a sync may cover what another would have: the n-th call is not the same one in every life
             nth, dead = 1, True
@@ -277,7 +356,8 @@ def reopened(place, store):
         await world.ledger.close()
         ledger = await SqlLedger.open(place / "tusplyr.db")
         try:
-            yield World(ledger, DiskSpool(place / "spool"), FilesystemStore(store), world.told)
+            spool, objects = DiskSpool(place / "spool"), FilesystemStore(store)
+            yield World(ledger, spool, objects, world.told, world.final, world.final_id)
         finally:
             await ledger.close()
 
@@ -321,6 +401,7 @@ def test_death_at_any_call_of_the_disk(run, tmp_path, template, stores, monkeypa
                 async with reopened(place, store)(world) as left:
                     after = left.rig()
                     await recover(left, after)
+                    await recover_final(left, after)
                     await check_clean(left, after)
             assert list((store / INCOMING).glob("*")) == []
             nth += 1

@@ -5,9 +5,11 @@ Invariant of every row: after the restart a client that goes on as clients do fi
 and ends with its bytes stored once, whole.
 """
 
+import base64
 import hashlib
 import json
 import os
+import random
 import signal
 import tempfile
 import time
@@ -33,9 +35,22 @@ from rig.life import (
     sweep,
 )
 from rig.server import Server
-from rig.table import COPY_TABLE, EMPTY_TABLE, NEXT_COMMIT, TABLE, Row, Stage, Where
+from rig.table import (
+    CONCAT_TABLE,
+    COPY_TABLE,
+    EMPTY_TABLE,
+    GRAFT_TABLE,
+    NEXT_COMMIT,
+    TABLE,
+    Row,
+    Stage,
+    Where,
+)
 from rig.trace import SYNC, attached, killed_at, read, socket_of
-from rig.tus import Client
+from rig.tus import APPEND, VERSION, Client, Reply, path_of
+from tusplyr.core.commands import Concatenate
+from tusplyr.engine.assemble import WORTH
+from tusplyr.engine.concatenate import _final_id
 
 pytestmark = pytest.mark.crash
 
@@ -45,6 +60,7 @@ LINKED = [
     if row.stage is Stage.COMPLETE and row.after in {"linked, name not synced", "published, no row"}
 ]
 PUBLISHED = LINKED[-1]
+GRAFTED = random.Random(6).randbytes(WORTH + 5)  # bytes of a partial upload that is worth a copy by the kernel
 
 
 def name_of(row: Row) -> str:
@@ -60,7 +76,7 @@ def target(row: Row, server: Server, client: Client, path: str) -> str | None:
     """Return the path by which strace recognises what a row is about."""
     if row.where is Where.REPLY:
         return socket_of(client.socket.getsockname()[1], server.port)
-    upload_id = path.rpartition("/")[2]
+    upload_id = final_id(path) if row.stage is Stage.CONCAT else path.rpartition("/")[2]
     places = {
         Where.SPOOL_FILE: server.spool / upload_id,
         Where.OWN: server.spool / f"{upload_id}.own",
@@ -90,6 +106,31 @@ def act(row: Row, server: Server, client: Client, path: str) -> None:
             client.patch(path, FIRST, OTHER[FIRST:])
         case Stage.TERMINATE:
             client.delete(path)
+        case Stage.CONCAT:
+            concatenate(client, path)
+
+
+def partial(client: Client, body: bytes) -> str:
+    """Return the path of a complete partial upload."""
+    lines = APPEND | {"Upload-Concat": "partial", "Upload-Length": str(len(body))}
+    reply = client.request("POST", "/files", lines, body)
+    assert reply.offset == len(body)
+    return path_of(reply.headers["location"])
+
+
+def concatenate(client: Client, paths: str) -> Reply:
+    """Ask for the final upload of some paths with blanks between."""
+    name = base64.b64encode(b"take.wav").decode()
+    return client.request(
+        "POST", "/files", VERSION | {"Upload-Concat": f"final;{paths}", "Upload-Metadata": f"filename {name}"}
+    )
+
+
+def final_id(paths: str) -> str:
+    """Return the id that the final upload will have: before it is there, nobody can be asked for it."""
+    name = base64.b64encode(b"take.wav").decode()
+    ids = tuple(path.rpartition("/")[2] for path in paths.split())
+    return _final_id(Concatenate(partials=ids, concat=b"", metadata=f"filename {name}".encode()), 0)
 
 
 def prepare(row: Row, server: Server, client: Client, folder: Path) -> str:
@@ -97,6 +138,9 @@ def prepare(row: Row, server: Server, client: Client, folder: Path) -> str:
     if row.stage in {Stage.CREATE, Stage.EMPTY}:
         client.create(1)  # the log of a new database begins with a header, which is synced by itself
         return ""
+    if row.stage is Stage.CONCAT:
+        first = GRAFTED if row in GRAFT_TABLE else BODY[:FIRST]
+        return " ".join(partial(client, body) for body in (first, BODY[FIRST:]))
     path = client.create(WHOLE, "take.wav")
     if row.stage is Stage.BEGIN:
         return path
@@ -168,7 +212,7 @@ def run(row: Row, server: Server, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=name_of)
-def test_killed_between_two_steps(row: Row, tmp_path: Path) -> None:
+def test_killed_between_two_steps(row: Row, tmp_path: Path) -> None:  # C-25
     with Server(tmp_path) as server:
         run(row, server, tmp_path)
 
@@ -202,6 +246,38 @@ def test_killed_while_an_upload_of_no_bytes_is_created(row: Row, tmp_path: Path)
             assert time.monotonic() < deadline, server.spooled()
             time.sleep(0.1)
         assert server.stored() == [server.store / f"audio/{hashlib.sha256().hexdigest()[:16]}.wav"]
+
+
+@pytest.mark.parametrize("row", [*CONCAT_TABLE, *GRAFT_TABLE], ids=name_of)
+def test_killed_while_uploads_are_concatenated(row: Row, tmp_path: Path) -> None:
+    whole = (GRAFTED if row in GRAFT_TABLE else BODY[:FIRST]) + BODY[FIRST:]
+    with Server(tmp_path, THREADS=1) as server:  # so that one thread makes all the calls that are counted
+        paths = crash(row, server, tmp_path)
+        server.start()
+        with Client(server.port) as client:
+            if row.after not in {"asked, no row", "row written, not synced"}:
+                await_published(server, whole)  # by itself
+            reply = concatenate(client, paths)
+            assert reply.status == 201
+            path = path_of(reply.headers["location"])
+            found = client.head(path)
+            assert found.offset == len(whole)
+            assert client.request("GET", path).body == whole
+            for each in paths.split():
+                assert client.delete(each).status == 204
+        sweep(server)
+        assert server.spooled() == []
+        await_published(server, whole)
+
+
+def await_published(server: Server, whole: bytes) -> None:
+    """Wait until this content is in the store, and nothing else."""
+    key = f"audio/{hashlib.sha256(whole).hexdigest()[:16]}.wav"
+    deadline = time.monotonic() + STORED_LIMIT
+    while server.stored() != [server.store / key]:
+        assert time.monotonic() < deadline, server.stored()
+        time.sleep(0.05)
+    check_object(server, key, whole)
 
 
 @pytest.mark.parametrize("row", LINKED, ids=name_of)

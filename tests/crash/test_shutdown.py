@@ -19,6 +19,7 @@ GRACE = 4.0  # seconds; the platform kills after 5
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_stalled_clients_neither_delay_the_end_nor_lose_bytes(tmp_path: Path, how: signal.Signals) -> None:
+    """D-17."""
     with Server(tmp_path, IDLE_TIMEOUT=60) as server, ExitStack() as connections:
         sent: dict[str, int] = {}
         clients = [connections.enter_context(Client(server.port)) for _ in range(CLIENTS)]

@@ -318,7 +318,7 @@ def test_a_second_request_with_a_bad_head_interrupts_nobody(rig, run):
     run(main())
 
 
-def test_a_holder_that_hangs_in_a_write_leaves_the_newcomer_busy_and_then_goes_on(make, run):
+def test_a_holder_that_hangs_in_a_write_leaves_the_newcomer_busy_and_then_goes_on(make, run):  # D-15
     async def main():
         gate = threading.Event()
         rig = make(spool=FaultySpool(write=gate.wait), patience=0.02)

@@ -86,7 +86,7 @@ def test_an_upload_that_cannot_be_published_is_received_and_waits(make, run, clo
     run(main())
 
 
-def test_the_queue_retries_until_it_succeeds(make, run, clock):
+def test_the_queue_retries_until_it_succeeds(make, run, clock):  # D-46
     async def main():
         rig = make(store=FaultyStore(StoreDown("away"), 3), clock=clock)
         upload = await rig.create(10, DATA)

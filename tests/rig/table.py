@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rig.life import FIRST, SECOND, WHOLE
-from rig.trace import LINK, RENAME, SEND, SYNC, UNLINK, WRITE
+from rig.trace import COPY_RANGE, LINK, RENAME, SEND, SYNC, UNLINK, WRITE
 
 
 class Stage(StrEnum):
@@ -23,6 +23,7 @@ class Stage(StrEnum):
     QUEUE = "publish from the queue"
     REWRITE = "append to a published file"
     TERMINATE = "terminate"
+    CONCAT = "concatenate"
 
 
 class Where(StrEnum):
@@ -129,4 +130,28 @@ EMPTY_TABLE = [
     Row("published, before stored", Stage.EMPTY, WRITE, Where.LEDGER, NEXT_COMMIT),
     Row("stored written, not synced", Stage.EMPTY, SYNC, Where.LEDGER, 2),
     Row("stored, no reply", Stage.EMPTY, SEND, Where.REPLY),
+]
+
+# Two partial uploads are complete; a final one is asked for. Whether its row is there or not, asking again is right.
+CONCAT_TABLE = [
+    Row("asked, no row", Stage.CONCAT, WRITE, Where.LEDGER),
+    Row("row written, not synced", Stage.CONCAT, SYNC, Where.LEDGER),
+    Row("assembling, nothing written", Stage.CONCAT, WRITE, Where.SPOOL_FILE),
+    Row("written, not synced", Stage.CONCAT, SYNC, Where.SPOOL_FILE),
+    Row("assembled, not linked", Stage.CONCAT, LINK, Where.ANY),
+    Row("linked, name not synced", Stage.CONCAT, SYNC, Where.FOLDER),
+    Row("published, no row", Stage.CONCAT, WRITE, Where.LEDGER, NEXT_COMMIT),
+    Row("stored written, not synced", Stage.CONCAT, SYNC, Where.LEDGER, 2),
+    Row("stored, before discard", Stage.CONCAT, UNLINK, Where.ANY),
+    Row("stored, no reply", Stage.CONCAT, SEND, Where.REPLY),
+]
+
+# The same with a first upload that is long enough to be copied by the kernel, and a commit of its own behind that.
+GRAFT_TABLE = [
+    Row("first upload not copied", Stage.CONCAT, COPY_RANGE, Where.ANY),
+    Row("first upload copied, not synced", Stage.CONCAT, SYNC, Where.SPOOL_FILE),
+    Row("first upload synced, name not synced", Stage.CONCAT, SYNC, Where.SPOOL),
+    Row("first upload copied, no row", Stage.CONCAT, WRITE, Where.LEDGER, NEXT_COMMIT),
+    Row("its row written, not synced", Stage.CONCAT, SYNC, Where.LEDGER, 2),
+    Row("the rest written, not synced", Stage.CONCAT, SYNC, Where.SPOOL_FILE, 2),
 ]

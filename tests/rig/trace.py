@@ -20,6 +20,7 @@ SEND = ("sendto", "sendmsg", "write", "writev")  # whatever an event loop answer
 SYNC = ("fdatasync", "fsync")
 WRITE = ("pwrite64", "pwritev", "write")
 LINK = ("link", "linkat")
+COPY_RANGE = ("copy_file_range",)
 UNLINK = ("unlink", "unlinkat")
 RENAME = ("rename", "renameat", "renameat2")
 

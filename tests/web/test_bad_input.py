@@ -30,7 +30,7 @@ NOT_INTEGERS = [
 BEYOND = [str(2**63), str(2**64), "99999999999999999999", "9" * 5000]  # more than 63 bits
 
 
-@pytest.mark.parametrize("value", NOT_INTEGERS, ids=lambda value: f"C-02 {value!r}")
+@pytest.mark.parametrize("value", NOT_INTEGERS, ids=lambda value: f"C-02 D-08 D-48 {value!r}")
 def test_an_offset_that_is_no_integer_is_400(service, tus, value):
     path = tus.create(10)
     before = service.state()
@@ -39,7 +39,7 @@ def test_an_offset_that_is_no_integer_is_400(service, tus, value):
     assert service.state() == before
 
 
-@pytest.mark.parametrize("value", BEYOND, ids=lambda value: f"C-02 {value[:20]}")
+@pytest.mark.parametrize("value", BEYOND, ids=lambda value: f"C-02 D-08 D-48 {value[:20]}")
 def test_an_offset_beyond_63_bits_is_400(service, tus, value):
     path = tus.create(10)
     before = service.state()
@@ -47,7 +47,7 @@ def test_an_offset_beyond_63_bits_is_400(service, tus, value):
     assert service.state() == before
 
 
-@pytest.mark.parametrize("value", NOT_INTEGERS, ids=lambda value: f"C-03 {value!r}")
+@pytest.mark.parametrize("value", NOT_INTEGERS, ids=lambda value: f"C-03 D-19 D-48 {value!r}")
 def test_a_length_that_is_no_integer_is_400(service, tus, value):
     before = service.state()
     check_refusal(post(tus, f"Upload-Length: {value}", BODY, body=b"hello"), 400)

@@ -17,6 +17,7 @@ from web.service import (
     check_refusal,
     coded,
     encoded,
+    finished,
     patch,
     post,
     spell,
@@ -25,9 +26,9 @@ from web.service import (
 PARTIAL = "Upload-Concat: partial"
 
 
-def partial(tus: Client, data: bytes) -> str:
+def partial(tus: Client, data: bytes, *lines: str) -> str:
     """A complete partial upload."""
-    reply = post(tus, PARTIAL, f"Upload-Length: {len(data)}", BODY, body=data)
+    reply = post(tus, PARTIAL, f"Upload-Length: {len(data)}", BODY, *lines, body=data)
     assert (reply.status, reply.offset) == (201, len(data))
     return path_of(reply.headers["location"])
 
@@ -82,7 +83,8 @@ def test_a_final_upload_is_its_partial_ones_in_the_listed_order(tus):
     assert found.headers["upload-metadata"] == metadata
     status = json.loads(ask(tus, "GET", path + "/status").body)
     assert (status["status"], status["sha256"], status["key"]) == ("stored", sha256, f"audio/{sha256[:16]}.wav")
-    assert "upload-metadata" not in tus.head(path_of(post(tus, concat(a)).headers["location"])).headers
+    described = partial(tus, b"a", f"Upload-Metadata: {metadata}")
+    assert "upload-metadata" not in tus.head(path_of(post(tus, concat(described)).headers["location"])).headers
 
 
 def test_addresses_may_be_absolute_or_relative_and_are_kept_as_they_came(tus):
@@ -95,6 +97,7 @@ def test_addresses_may_be_absolute_or_relative_and_are_kept_as_they_came(tus):
     ):
         reply = post(tus, header)
         assert content(tus, reply) == b"ab"
+        assert tus.head(path_of(reply.headers["location"])).headers["upload-concat"] == header.partition(": ")[2]
 
 
 def test_parts_stay_after_they_were_concatenated(tus):
@@ -136,7 +139,7 @@ def test_what_cannot_be_concatenated_is_refused_and_nothing_is_created(service, 
     a = partial(tus, b"a")
     unfinished = path_of(post(tus, PARTIAL, "Upload-Length: 5").headers["location"])
     deferred = path_of(post(tus, PARTIAL, "Upload-Defer-Length: 1").headers["location"])
-    whole, final = tus.create(5), path_of(post(tus, concat(a)).headers["location"])
+    whole, final = finished(tus, b"whole"), path_of(post(tus, concat(a)).headers["location"])
     ended = partial(tus, b"x")
     tus.delete(ended)
     before = service.state()
@@ -155,6 +158,15 @@ def test_what_cannot_be_concatenated_is_refused_and_nothing_is_created(service, 
     for path in elsewhere:
         check_refusal(post(tus, concat(a, path)), 404)
     check_refusal(post(tus, concat(*[f"/files/{number:032x}" for number in range(500)])), 404)
+    assert service.state() == before
+
+
+@pytest.mark.parametrize("host", ["[", "]", "[x]:1", "x:99999"])
+def test_at_a_host_that_is_none_there_are_no_parts(service, tus, host):
+    """CC-22."""
+    a = partial(tus, b"a")
+    before = service.state()
+    check_refusal(post(tus, f"Host: {host}", concat(f"http://127.0.0.1:{tus.port}{a}")), 404)
     assert service.state() == before
 
 

@@ -1,6 +1,6 @@
 """Several requests for one upload, clients that fall silent, and refusals while a body is still coming in.
 
-Protocol ids C-39, C-46, C-55, D-13 to D-16, TM-06 and section 2.3.
+Protocol ids C-39, C-46, D-13 to D-16 and TM-06.
 """
 
 import threading
@@ -61,7 +61,7 @@ def test_head_takes_over_from_a_stalled_patch_and_every_byte_is_kept(tus, other,
     check_interrupted(tus)
 
 
-def test_patch_takes_over_from_a_stalled_patch_and_goes_on_behind_it(tus, other):
+def test_patch_takes_over_from_a_stalled_patch_and_goes_on_behind_it(tus, other):  # C-46, D-14
     path = stalled(tus, 500_000)
     with at_once():
         assert other.patch(path, 500_000, b"x" * 500_000).offset == LENGTH
@@ -78,7 +78,7 @@ def test_a_patch_that_is_wrong_about_the_offset_takes_over_all_the_same_and_is_t
     assert other.head(path).offset == 500_000
 
 
-def test_delete_takes_over_from_a_stalled_patch(tus, other):
+def test_delete_takes_over_from_a_stalled_patch(tus, other):  # TM-06, D-14
     path = stalled(tus, 500_000)
     with at_once():
         assert other.delete(path).status == 204

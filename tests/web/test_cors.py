@@ -48,7 +48,7 @@ def check_closed(reply):
         pytest.param(UNKNOWN, PREFLIGHT, id="C-54 preflight of an upload"),
     ],
 )
-def test_options_from_a_page_has_the_headers_of_tus_and_those_of_cors(tus, path, lines):
+def test_options_from_a_page_has_the_headers_of_tus_and_those_of_cors(tus, path, lines):  # D-43
     reply = ask(tus, "OPTIONS", path, FROM, *lines)
     assert reply.status == 204
     check_open(reply)

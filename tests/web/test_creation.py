@@ -142,7 +142,7 @@ def test_a_method_that_an_address_does_not_answer_is_405(service, tus, method, p
         pytest.param("a ,b", id="MD-06 blank and no value"),
         pytest.param("caf\xc3\xa9 Y2Fmw6k=", id="MD-03 D-26"),
         pytest.param("bytes /wCAww==", id="MD-11"),
-        pytest.param("a YQ==, b Yg==,, ,c Yw==", id="MD-12"),
+        pytest.param("a YQ==, b Yg==,, ,c Yw==", id="MD-12 D-26"),
         pytest.param(f"large {encoded(bytes(8 * 1024 - 5))}", id="MD-13 at the cap"),
     ],
 )
@@ -168,7 +168,7 @@ def test_empty_metadata_is_as_good_as_none(tus, lines):
     "value",
     [
         pytest.param("a b YQ==", id="MD-02"),
-        pytest.param("filename ***", id="MD-04 alphabet"),
+        pytest.param("filename ***", id="MD-04 D-26 alphabet"),
         pytest.param("filename YQ", id="MD-04 unpadded"),
         pytest.param("filename _-__", id="MD-04 URL-safe"),
         pytest.param("filename YW Jj", id="MD-04 blank inside"),

@@ -97,3 +97,11 @@ def test_an_upload_without_a_length_cannot_pass_the_limit(tus):
     check_refusal(tus.reply(), 413)
     tus.connect()
     assert tus.head(path).offset == 0
+
+
+def test_the_length_may_come_without_a_byte_long_before_the_end(tus):
+    """DL-05."""
+    path = deferred(tus, BODY, body=b"hello")
+    assert patch(tus, path, 5, "Upload-Length: 12", body=b"").offset == 5
+    assert tus.head(path).headers["upload-length"] == "12"
+    check_refusal(patch(tus, path, 5, "Upload-Length: 13", body=b""), 400)

@@ -161,7 +161,7 @@ def test_a_range_is_only_for_those_who_have_the_same_content(tus, song, values, 
         ("a" * 4000, "a" * 4000, "a" * 4000),
     ],
 )
-def test_a_hostile_name_reaches_neither_a_header_nor_a_path_raw(service, tus, name, shown, exact):
+def test_a_hostile_name_reaches_neither_a_header_nor_a_path_raw(service, tus, name, shown, exact):  # MD-07
     path = finished(tus, b"content of a hostile name", name)
     reply = ask(tus, "GET", path)
     assert (reply.status, reply.body) == (200, b"content of a hostile name")

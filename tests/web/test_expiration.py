@@ -49,7 +49,7 @@ def test_expiration_is_advertised(tus):
 
 
 def test_every_reply_about_an_unfinished_upload_says_when_it_expires(tus):
-    """EX-02, EX-03, EX-06, EX-11."""
+    """EX-02, EX-03, EX-06, EX-11, D-32."""
     before = time.time()
     created = post(tus, "Upload-Length: 10")
     path = created.headers["location"].partition("/files")[2]
@@ -111,3 +111,15 @@ def test_a_server_may_be_told_to_answer_404_instead(forgetful):
         path = expired(forgetful, tus)
         check_refusal(tus.head(path), 404)
         check_refusal(tus.patch(path, 11, b"x"), 404)
+
+
+def test_no_upload_expires_under_a_running_patch(service, tus, other):
+    """EX-10."""
+    path = tus.create(10)
+    tus.begin(path, 0, 10)
+    tus.send(b"hello")
+    time.sleep(0.1)
+    age(service, path, 2 * DAY)
+    assert ask(other, "HEAD", path).status == 200
+    tus.send(b"world")
+    assert tus.reply().offset == 10

@@ -72,10 +72,12 @@ def test_the_status_document_follows_an_upload_from_receiving_to_stored(tus):
 
 
 def test_the_status_document_says_that_publishing_failed_and_never_why(tmp_path):
+    """D-46: to a client the upload is complete."""
     with Service(tmp_path) as server, Client(server.port) as client:
         (server.store / "images").write_bytes(b"in the way of the folder")
         path = client.create(5, "a.png")
         assert client.patch(path, 0, b"hello").status == 204
+        assert client.head(path).offset == 5
         text = ask(client, "GET", path + "/status").body.decode()
         found = json.loads(text)
         assert (found["status"], found["offset"]) == ("received", 5)
@@ -154,7 +156,7 @@ def without_its_table(server) -> Iterator[None]:
 
 
 def test_while_the_ledger_is_down_head_is_423_and_all_else_503_and_nobody_reads_why(guarded):
-    """D-15, D-46 and 2.3: a 5xx on HEAD makes clients start again from byte 0."""
+    """D-15: a 5xx on HEAD makes clients start again from byte 0."""
     bearer = f"Authorization: Bearer {TOKEN}"
     with Client(guarded.port) as client:
         path = path_of(post(client, bearer, "Upload-Length: 10").headers["location"])

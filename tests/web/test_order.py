@@ -105,32 +105,41 @@ MATRIX = {
     "upload-offset",
     "upload-length",
     "upload-metadata",
+    "tus-checksum-algorithm",
     "tus-extension",
     "tus-max-size",
     "tus-version",
+    "upload-concat",
+    "upload-defer-length",
+    "upload-expires",
 }
+DISCOVERY = {"tus-version", "tus-extension", "tus-max-size", "tus-checksum-algorithm"}
+EXPIRES = "upload-expires"  # of an upload that will
+DESCRIBED = {"upload-offset", "upload-length", "upload-metadata", EXPIRES}
 
 
 @pytest.mark.parametrize(
     ("method", "path", "lines", "status", "has"),
     [
-        pytest.param("OPTIONS", "/files", (), 204, {"tus-version", "tus-extension", "tus-max-size"}, id="OPTIONS 204"),
-        pytest.param("POST", "/files", (TUS, TEN, "Upload-Metadata: a"), 201, {"location", "upload-offset"}, id="201"),
-        pytest.param("HEAD", "{u}", (TUS,), 200, {"upload-offset", "upload-length", "upload-metadata"}, id="HEAD 200"),
-        pytest.param("PATCH", "{u}", (TUS, BODY, ZERO), 204, {"upload-offset"}, id="PATCH 204"),
+        pytest.param("OPTIONS", "/files", (), 204, DISCOVERY, id="OPTIONS 204"),
+        pytest.param(
+            "POST", "/files", (TUS, TEN, "Upload-Metadata: a"), 201, {"location", "upload-offset", EXPIRES}, id="201"
+        ),
+        pytest.param("HEAD", "{u}", (TUS,), 200, DESCRIBED, id="HEAD 200"),
+        pytest.param("PATCH", "{u}", (TUS, BODY, ZERO), 204, {"upload-offset", EXPIRES}, id="PATCH 204"),
         pytest.param("DELETE", "{u}", (TUS,), 204, set(), id="DELETE 204"),
-        pytest.param("PATCH", "{u}", (TUS, BODY, "Upload-Offset: 1"), 409, {"upload-offset"}, id="409"),
+        pytest.param("PATCH", "{u}", (TUS, BODY, "Upload-Offset: 1"), 409, {"upload-offset", EXPIRES}, id="409"),
         pytest.param("PATCH", "{u}", (OLD,), 412, {"tus-version"}, id="412"),
         pytest.param("POST", "/files", (TUS, TOO_LONG), 413, {"tus-max-size"}, id="413 on POST"),
         pytest.param("POST", "/files", (TUS,), 400, set(), id="400"),
         pytest.param("HEAD", UNKNOWN, (TUS,), 404, set(), id="404"),
         pytest.param("PUT", "{u}", (TUS,), 405, set(), id="405"),
-        pytest.param("PATCH", "{u}", (TUS, JSON, ZERO), 415, set(), id="415"),
+        pytest.param("PATCH", "{u}", (TUS, JSON, ZERO), 415, {EXPIRES}, id="415"),
         pytest.param("GET", "{u}", (), 409, set(), id="409 of a download"),
     ],
 )
 def test_each_reply_carries_what_the_matrix_says_and_no_more(tus, method, path, lines, status, has):  # noqa: PLR0917 - a row
-    """C-05, C-20, C-23, 1.10."""
+    """C-05, C-20, C-23, EX-02, EX-03, EX-11."""
     location = post(tus, TEN, "Upload-Metadata: a").headers["location"]
     reply = ask(tus, method, path.format(u="/files/" + location.rpartition("/")[2]), *lines)
     assert reply.status == status

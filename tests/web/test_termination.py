@@ -19,6 +19,8 @@ def test_tm_02_tm_07_delete_frees_an_unfinished_upload(service, tus):
     check_standard(reply)
     assert "content-length" not in reply.headers
     assert not spooled.exists()
+    (row,) = [row for row in service.state() if row[0] == spooled.name]
+    assert row[1] == "gone"
 
 
 def test_tm_04_d_33_delete_of_a_finished_upload_keeps_the_object(service, tus):

@@ -99,6 +99,15 @@ class Concatenation:
 
 
 def _final_id(command: Concatenate, generation: int) -> str:
-    """Return the id of a final upload. It says no more than the ids that it is made of."""
-    facts = [*command.partials, (command.metadata or b"").hex(), command.declared or "", str(generation)]
+    """Return the id of a final upload. It says no more than the ids that it is made of.
+
+    Other spellings of the same addresses make another upload: each is echoed as it was sent.
+    """
+    facts = [
+        *command.partials,
+        command.concat.hex(),
+        (command.metadata or b"").hex(),
+        command.declared or "",
+        str(generation),
+    ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]

@@ -73,8 +73,8 @@ class Site(Struct, frozen=True):
 
     def locate(self, request: Call, reference: str) -> str | None:
         """Return the id of the upload at an address, absolute or relative to the request's; None where not ours."""
-        base = urlsplit(self.address(request, ""))
         try:
+            base = urlsplit(self.address(request, ""))
             target = urlsplit(urljoin(f"//{base.netloc}{base.path.rstrip('/')}", reference))
         except ValueError:  # a host that is none
             return None
