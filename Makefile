@@ -1,4 +1,5 @@
-# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e, page and bench also need node and npm.
+# tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e, page and bench also node (20 or
+# newer) and npm; e2e also chromium, nginx, maven and a JDK.
 .DEFAULT_GOAL := help
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -36,7 +37,7 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules web/page/node_modules  ## real clients, a proxy that cuts, a browser, nginx (needs node, npm, chromium, nginx)
+e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules  ## real clients, a proxy that cuts, browsers, nginx (see the first lines)
 	$(PYTEST) -m e2e
 
 page: web/page/node_modules  ## build the page at / from web/page (needs node and npm)
@@ -51,6 +52,10 @@ web/page/node_modules: web/page/package-lock.json
 
 tests/e2e/js/node_modules: tests/e2e/js/package-lock.json
 	cd tests/e2e/js && npm ci
+	touch $@
+
+tests/e2e/java/lib: tests/e2e/java/pom.xml
+	mvn -q -B -C -f $< dependency:copy-dependencies -DoutputDirectory=lib
 	touch $@
 
 bench: $(STAMP)  ## measure us beside our peers, in turn; see bench/README.md
@@ -74,6 +79,6 @@ wheel: $(STAMP)  ## build dist/*.whl
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove everything that these targets made, but not ./data
-	rm -rf $(VENV) .work dist tests/e2e/js/node_modules web/page/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .work dist tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: help setup serve test lint format crash e2e page picture bench bench-docs bench-peers docs lock wheel clean

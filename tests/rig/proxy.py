@@ -28,18 +28,73 @@ class Kind(StrEnum):
     STALL = "stall"  # the server sees nothing at all: the old request hangs while the client comes back
 
 
+class Sized:
+    """A body that ends after as many bytes as its head promised."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    @property
+    def over(self) -> bool:
+        return not self._left
+
+    def take(self, data: bytes) -> int:
+        """Follow the body through these bytes; return how many of them belong to it."""
+        count = min(self._left, len(data))
+        self._left -= count
+        return count
+
+
+class Coded:
+    """A body in chunked coding: sizes, line ends and trailers are bytes of it as well."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._line = b""  # of a size or of a trailer, as far as it came
+        self._data = 0  # bytes of the chunk that are still to come, its line end included
+        self._last = False  # the chunk of no bytes was seen: trailers, then an empty line
+
+    def take(self, data: bytes) -> int:
+        """Follow the body through these bytes; return how many of them belong to it."""
+        at = 0
+        while at < len(data) and not self.over:
+            if self._data:
+                count = min(self._data, len(data) - at)
+                self._data -= count
+            else:
+                count = self._take_line(data[at:])
+            at += count
+        return at
+
+    def _take_line(self, data: bytes) -> int:
+        line, mark, _ = data.partition(b"\n")
+        self._line += line
+        if mark:
+            self._end_line(self._line.strip())
+            self._line = b""
+        return len(line) + len(mark)
+
+    def _end_line(self, line: bytes) -> None:
+        if self._last:
+            self.over = not line
+        elif size := int(line.partition(b";")[0], 16):
+            self._data = size + len(b"\r\n")
+        else:
+            self._last = True
+
+
 class Request:
     """Where one connection is: in a head, or so many bytes into a body."""
 
     def __init__(self) -> None:
         self.method = ""
         self.head = b""
-        self.left = 0
+        self.body: Sized | Coded = Sized(0)
         self.passed = 0
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of heads up to the next body; return what belongs to that body or behind it."""
-        while data and not self.left:
+        while data and self.body.over:
             self.head += data
             head, mark, data = self.head.partition(b"\r\n\r\n")
             if not mark:
@@ -51,10 +106,9 @@ class Request:
     def _read(self, head: bytes) -> None:
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if "transfer-encoding" in headers:
-            raise ValueError("the proxy follows Content-Length only; a body without it cannot be counted")
         self.method = headers.get("x-http-method-override", first.split(" ")[0])
-        self.left = int(headers.get("content-length", "0"))
+        coded = "transfer-encoding" in headers
+        self.body = Coded() if coded else Sized(int(headers.get("content-length", "0")))
         self.passed = 0
 
 
@@ -135,9 +189,13 @@ class Proxy:
 
     def _connection(self, client: socket.socket, server: socket.socket) -> None:
         down = self._spawn(copy, server, client)
-        kind = None
-        with contextlib.suppress(OSError):
+        try:
             kind = self._forward(client, server)
+        except OSError:  # one of them left; a server that did so in the middle of a body may have answered it
+            shut(server, socket.SHUT_WR)
+            down.join()
+            reset(client)
+            return
         match kind:
             case None:
                 shut(server, socket.SHUT_WR)
@@ -162,23 +220,21 @@ class Proxy:
             at = 0
             while at < len(data):
                 body = request.feed(data[at:])
-                passing = body[: self._room(request)]
-                piece = data[at : len(data) - len(body)] + passing
-                at += len(piece)
-                server.sendall(piece)
-                if (kind := self._count(request, len(passing))) is not None:
+                count = request.body.take(body[: self._room(request)])
+                end = len(data) - len(body) + count
+                server.sendall(data[at:end])
+                at = end
+                if (kind := self._count(request, count)) is not None:
                     return kind
         return None
 
-    def _room(self, request: Request) -> int:
-        if request.method == "PATCH" and self.cuts < self._wanted:
-            return min(request.left, self._budget)
-        return request.left
+    def _room(self, request: Request) -> int | None:
+        """Say how many bytes may pass before the next cut; None when none is due in this body."""
+        return self._budget if request.method == "PATCH" and self.cuts < self._wanted else None
 
     def _count(self, request: Request, count: int) -> Kind | None:
         """Count body bytes that were forwarded; say how the connection ends here, None when it goes on."""
         with self._lock:
-            request.left -= count
             request.passed += count
             if request.method != "PATCH":
                 return None
@@ -186,7 +242,7 @@ class Proxy:
             if self._budget > 0 or self.cuts >= self._wanted:
                 return None
             self._budget = self._random.randint(*self._span)
-            if not request.left:
+            if request.body.over:
                 return None
             kind = list(Kind)[self.cuts % len(Kind)]
             self.made.append((kind, request.passed))

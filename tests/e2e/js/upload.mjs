@@ -1,43 +1,25 @@
-// Drives an unmodified tus-js-client for tests/e2e: one JSON object of options as the only argument,
-// one JSON object as the only line of output. It decides nothing: every choice is the test's.
+// Drives tus-js-client in Node for tests/e2e: one JSON object as the only argument (see send.mjs), one
+// JSON object as the only line of output.
 //
-//   endpoint   where to create               uploadUrl  where to continue instead
-//   path       the file to send              metadata   pairs for Upload-Metadata
-//   options    passed to tus.Upload as they are (chunkSize, retryDelays, …)
-//   abortAt    stop once that many bytes were accepted; with `terminate`, delete the upload as well
+//   client     the name under which its package is installed
+//   path       the file to send              stream     as a stream of unknown length
+//   storage    the file in which the client remembers addresses
 import { createReadStream } from 'node:fs'
-import { Upload } from 'tus-js-client'
+import { PassThrough } from 'node:stream'
+import { send } from './send.mjs'
 
-const { endpoint, uploadUrl, path, metadata = {}, options, abortAt, terminate } = JSON.parse(process.argv[2])
-const requests = []
+const { client, path, stream, storage, ...call } = JSON.parse(process.argv[2])
+if (storage) call.options.urlStorage = await storageIn(storage)
+const file = createReadStream(path)
+const report = await send(await import(client), stream ? file.pipe(new PassThrough()) : file, call)
+process.stdout.write(`${JSON.stringify(report)}\n`)
+// Exit by hand: sockets that the test's proxy left hanging would keep the process alive.
+process.exit(report.outcome === 'error' ? 1 : 0)
 
-function report(outcome, upload, error) {
-  const cause = error ? String(error.message ?? error) : null
-  process.stdout.write(`${JSON.stringify({ outcome, url: upload.url, error: cause, requests })}\n`)
-  // Exit by hand: sockets that the test's proxy left hanging would keep the process alive.
-  process.exit(outcome === 'error' ? 1 : 0)
+// Version 4 exports it beside everything else, version 5 by itself.
+async function storageIn(place) {
+  const released = await import('tus-js-client')
+  const coming = await import('tus-js-client-next/node/FileUrlStorage')
+  const { FileUrlStorage } = client === 'tus-js-client' ? released : coming
+  return new FileUrlStorage(place)
 }
-
-const upload = new Upload(createReadStream(path), {
-  endpoint,
-  uploadUrl,
-  metadata,
-  ...options,
-  onAfterResponse(request, response) {
-    requests.push({
-      method: request.getMethod(),
-      override: request.getHeader('X-HTTP-Method-Override') ?? null,
-      status: response.getStatus(),
-      offset: Number(response.getHeader('Upload-Offset')),
-      fileId: response.getHeader('Tusplyr-File-Id') ?? null,
-    })
-  },
-  async onChunkComplete(_size, accepted) {
-    if (abortAt === undefined || accepted < abortAt) return
-    await upload.abort(terminate)
-    report('aborted', upload)
-  },
-  onSuccess: () => report('success', upload),
-  onError: (error) => report('error', upload, error),
-})
-upload.start()
