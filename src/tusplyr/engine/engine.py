@@ -107,8 +107,8 @@ class Engine:
                 return Created(await self._receive(upload, body, command))
             except DigestMismatch:
                 raise
-            except Refused:
-                await self._terminate(upload)  # nobody was told its address
+            except (Refused, NoSpace):
+                await self._terminate(upload)  # nobody was told its address, and the room is needed
                 raise
 
     async def concatenate(self, command: Concatenate) -> Created:
