@@ -79,8 +79,11 @@ class Queue(Protocol):
     The same adapter as the `Ledger`.
     """
 
-    async def postpone(self, upload: Upload, due_at: float, error: str) -> Upload:
-        """Record a failed attempt and when the next is due (Unix seconds); return the new row."""
+    async def postpone(self, upload: Upload, due_at: float, error: str, *, restart: bool = False) -> Upload:
+        """Record a failed attempt and when the next is due (Unix seconds); return the new row.
+
+        With `restart` what is `assembling` begins at its first byte again; its bytes may be discarded then.
+        """
 
     async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
         """Return rows of that status that are due, the longest waiting first."""

@@ -47,7 +47,7 @@ class Worker:
             try:
                 now = self._clock()
                 for upload in await self._queue.due(Status.ASSEMBLING, now, BATCH + self._assembler.busy):
-                    self._assembler.begin(upload.id)
+                    self._assembler.begin(upload)
                 for upload in await self._queue.due(Status.RECEIVED, now, BATCH):
                     await self._publish(upload.id)
             except Exception:  # one of the two loops: nothing may end it
