@@ -17,11 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from alembic.command import upgrade
+from sqlalchemy import create_engine
 
 import tusplyr
 from tusplyr.core.media import media_of
 from tusplyr.core.model import Reason, Status, Upload
-from tusplyr.ledger.migrate import migrate
+from tusplyr.ledger.migrate import configuration, migrate
+from tusplyr.ledger.revisions import head
 from tusplyr.ledger.sql import SqlLedger
 from tusplyr.settings import TABLE
 
@@ -227,11 +230,56 @@ def test_without_a_database_the_command_says_so_and_makes_none(tmp_path, command
 
 
 def test_migrate_makes_the_database_and_can_be_repeated(tmp_path):
-    for _ in range(2):
+    database = tmp_path / "deep/data/tusplyr.db"
+    for said in (f"was made, at revision {head()}.", f"is at revision {head()} already."):
         done = run(tmp_path, "migrate", "--data-dir", "deep/data")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert str(tmp_path / "deep/data/tusplyr.db") in done.stdout
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{database} {said}\n", "")
     assert run(tmp_path, "uploads", "list", TUSPLYR_DATA_DIR="deep/data").stdout == ""
+
+
+def test_migrate_refuses_while_a_server_runs(running):
+    said = f"A server is running on {running / 'data'}; stop it, make a backup, then migrate."
+    assert_one_line_error(run(running, "migrate"), 1, said)
+
+
+def test_migrate_is_not_talked_into_it_by_a_lock_that_is_not_held_or_not_the_lock(running):
+    with (running / "data/lock").open() as lock, Path(os.devnull).open() as other:
+        for file in (lock, other):
+            line = [sys.executable, "-m", "tusplyr", "migrate", "--lock", str(file.fileno())]
+            done = subprocess.run(
+                line, cwd=running, env=environ(), pass_fds=[file.fileno()], capture_output=True, text=True, check=False
+            )
+            assert_one_line_error(done, 1, "A server is running on")
+
+
+def old(folder):
+    """Make a database as the first version has left it."""
+    (folder / "data").mkdir()
+    engine = create_engine(f"sqlite:///{folder}/data/tusplyr.db")
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        upgrade(config, "0001")
+    engine.dispose()
+
+
+def test_migrate_says_from_what_to_what(tmp_path):
+    old(tmp_path)
+    hint = "it is brought there when the new `tusplyr serve` starts (make a backup first), or by `tusplyr migrate`"
+    assert_one_line_error(run(tmp_path, "uploads", "list"), 1, "is at revision 0001", hint)
+    assert run(tmp_path, "migrate").stdout.endswith(f"tusplyr.db was brought from revision 0001 to {head()}.\n")
+
+
+def test_serve_says_in_its_log_what_it_brought_a_database_to(tmp_path):
+    old(tmp_path)
+    with server(tmp_path):
+        assert f"database brought from revision 0001 to {head()}\n" in (tmp_path / "log").read_text()
+    with server(tmp_path):
+        assert "database brought" not in (tmp_path / "log").read_text()
+
+
+def test_serve_says_nothing_of_a_database_that_it_made(running):
+    assert "database brought" not in (running / "log").read_text()
 
 
 @pytest.mark.parametrize("command", ["migrate", "uploads list", "uploads terminate 00", "sweep", "verify", "serve"])
