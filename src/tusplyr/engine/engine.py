@@ -44,7 +44,7 @@ from tusplyr.ports import Body, Claims, Ledger, Spool, Store
 
 log = logging.getLogger(__name__)
 
-TOLD = 1024 * 1024  # bytes left to receive that are worth a line in the log
+TOLD = 16 * 1024 * 1024  # bytes of a body, or of an upload that begins, beyond which they are worth a line in the log
 IDS = 64  # ids drawn at once
 FRESH = 2.0  # seconds for which a row that this process wrote is believed, although a command may have changed it
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
@@ -266,12 +266,12 @@ class Engine:
 
     async def _receive(self, upload: Upload, body: Body, command: Create | Append, *, news: bool = False) -> Upload:
         """Receive the body of a command; with `news` the length of the upload is not in its row yet."""
-        # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
-        long = upload.length is None or upload.length - upload.offset > TOLD
+        # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log; that
+        # a long upload goes on in many short bodies is not.
+        begins = upload.offset == 0 and (upload.length is None or upload.length > TOLD)
+        level = logging.INFO if begins or (command.body_length or 0) > TOLD else logging.DEBUG
         length = "unknown" if upload.length is None else upload.length
-        log.log(
-            logging.INFO if long else logging.DEBUG, "upload %s: append from %d of %s", upload.id, upload.offset, length
-        )
+        log.log(level, "upload %s: append from %d of %s", upload.id, upload.offset, length)
         checksum = command.checksum
         sink = Sink(self._spool, self._provider, upload, checksum.algorithm if checksum else None)
         terms = Terms(decide.end(upload, self.limits), news=news, expected=_expected(command))
