@@ -655,20 +655,20 @@ def test_content_that_vanished_from_the_store_is_gone(make, run):
 
 
 @pytest.mark.parametrize(
-    ("row", "body_length", "told"),
+    ("case", "told"),
     [
-        ((TOLD, 0), None, False),
-        ((TOLD, 0), TOLD, False),
-        ((TOLD + 1, 0), 3, True),
-        ((None, 0), None, True),
-        ((2 * TOLD, 3), 3, False),
-        ((None, 3), 3, False),
-        ((None, 3), None, False),
-        ((2 * TOLD, 3), TOLD + 1, True),
+        ((TOLD, 0, None), False),
+        ((TOLD, 0, TOLD), False),
+        ((TOLD + 1, 0, 3), True),
+        ((None, 0, None), True),
+        ((2 * TOLD, 3, 3), False),
+        ((None, 3, 3), False),
+        ((None, 3, None), False),
+        ((2 * TOLD, 3, TOLD + 1), True),
     ],
 )
-def test_the_log_tells_of_long_uploads_and_bodies_but_not_of_each_short_one(make, run, caplog, row, body_length, told):
-    length, offset = row
+def test_the_log_tells_of_long_uploads_and_bodies_but_not_of_each_short_one(make, run, caplog, case, told):
+    length, offset, body_length = case
 
     async def main():
         rig = make()

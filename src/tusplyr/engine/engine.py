@@ -32,6 +32,7 @@ from tusplyr.core.errors import (
     Stopped,
     StoreDown,
     Superseded,
+    about,
 )
 from tusplyr.core.model import Kind, Reason, Status, Upload
 from tusplyr.engine.concatenate import Concatenation
@@ -95,21 +96,8 @@ class Engine:
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        whole = command.length == 0 and command.concat is None
-        if whole and not (command.append and (command.body_length != 0 or _expected(command))):
-            return Created(await self._create_empty(upload))
-        await self._ledger.create(upload)
-        self._tally.created += 1
-        if not command.append:
-            return Created(self._remember(upload))
-        async with self._claims.hold(upload.id, body.stop):
-            try:
-                return Created(await self._receive(upload, body, command))
-            except DigestMismatch:
-                raise
-            except Refused:
-                await self._terminate(upload)  # nobody was told its address
-                raise
+        with about(upload.id):
+            return Created(await self._begin(upload, command, body))
 
     async def concatenate(self, command: Concatenate) -> Created:
         """Make an upload of others. It is assembled when this returns, or behind it if that takes long.
@@ -246,6 +234,23 @@ class Engine:
             if len(self._recent) > RECENT:
                 del self._recent[next(iter(self._recent))]
         return upload
+
+    async def _begin(self, upload: Upload, command: Create, body: Body) -> Upload:
+        whole = command.length == 0 and command.concat is None
+        if whole and not (command.append and (command.body_length != 0 or _expected(command))):
+            return await self._create_empty(upload)
+        await self._ledger.create(upload)
+        self._tally.created += 1
+        if not command.append:
+            return self._remember(upload)
+        async with self._claims.hold(upload.id, body.stop):
+            try:
+                return await self._receive(upload, body, command)
+            except DigestMismatch:
+                raise
+            except Refused:
+                await self._terminate(upload)  # nobody was told its address
+                raise
 
     async def _create_empty(self, upload: Upload) -> Upload:
         """Make an upload that is whole from the start: no append will come to make its file or to say so."""
