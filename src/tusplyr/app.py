@@ -266,7 +266,9 @@ def _checks(settings: Settings, wired: Wired) -> dict[str, ops.Check]:
         except OSError as error:
             log.warning("the spool cannot be used: %s", error)
             return "the spool cannot be used"
-        return None if free >= settings.reserve else f"only {free} bytes are free; new uploads are refused"
+        if free >= settings.reserve:
+            return None
+        return f"only {free} bytes are free, less than RESERVE ({settings.reserve}); new uploads are refused"
 
     return {"ledger": ledger, "space": space}
 
