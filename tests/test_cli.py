@@ -414,13 +414,28 @@ def test_verify_fails_on_what_is_damaged_or_missing_and_names_it(tmp_path):
 def test_sweep_says_what_it_did(running):
     done = run(running, "sweep")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "expired 0 uploads, removed 0 spool files and 0 unfinished copies, purged 0 rows\n"
+    assert done.stdout == "nothing to sweep\n"
+    left = running / "data/spool" / ("0" * 32)
+    left.touch()
+    os.utime(left, (1, 1))
+    assert run(running, "sweep").stdout == "spool files removed: 1\n"
+
+
+def test_the_sweep_of_a_start_tells_what_it_did_and_no_more(ledger):
+    (ledger / "data/spool").mkdir()
+    (ledger / "data/spool" / ("f" * 32)).touch()
+    with server(ledger):
+        pass
+    (line,) = [line for line in (ledger / "log").read_text().splitlines() if "swept" in line]
+    assert line.endswith("swept; uploads expired: 2, spool files removed: 1")
 
 
 def test_serve_names_a_port_in_use_in_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert_one_line_error(run(tmp_path, "serve", "--port", port), 1, port)
+        done = run(tmp_path, "serve", "--port", port)
+    assert_one_line_error(done, 1)
+    assert done.stderr == f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use.\n"
 
 
 def test_serve_names_a_data_directory_that_cannot_be_written_in_one_line(tmp_path):

@@ -417,7 +417,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
                 listener = stack.enter_context(contextlib.closing(server.listen(settings.host, settings.port)))
         except OSError as error:
             place = settings.socket or f"{settings.host}:{settings.port}"
-            raise StartFailed(f"Cannot listen on {place}: {error.strerror or error}.") from error
+            reason = (error.strerror or str(error)).partition(" (while")[0]  # where to is said already
+            raise StartFailed(f"Cannot listen on {place}: {reason}.") from error
         yield listener
 
 

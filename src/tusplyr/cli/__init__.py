@@ -84,10 +84,7 @@ def sweep(settings: Settings) -> None:
 
     with told(app.StartFailed):
         report = app.sweep(settings)
-    click.echo(
-        f"expired {report.expired} uploads, removed {report.discarded} spool files and"
-        f" {report.unfinished} unfinished copies, purged {report.purged} rows"
-    )
+    click.echo(str(report) or "nothing to sweep")
 
 
 @commands.command("settings-reference", hidden=True)
