@@ -7,13 +7,16 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -445,6 +448,49 @@ def test_serve_names_a_data_directory_that_cannot_be_written_in_one_line(tmp_pat
 
 def test_second_server_on_the_same_data_refuses_in_one_line(running):
     assert_one_line_error(run(running, "serve", "--port", "0"), 1, str(running / "data"))
+
+
+def modes(data):
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in data.glob("tusplyr.db*")}
+
+
+def test_the_files_of_the_database_are_their_owners_alone_and_made_so_where_they_are_not(tmp_path):
+    files = ("tusplyr.db", "tusplyr.db-wal", "tusplyr.db-shm")
+    with server(tmp_path) as port:
+        create(port, 5)
+        assert modes(tmp_path / "data") == dict.fromkeys(files, 0o600)
+    with closing(sqlite3.connect(tmp_path / "data/tusplyr.db")) as connection:
+        connection.execute("SELECT * FROM uploads").fetchall()  # makes the other two
+        for name in files:
+            (tmp_path / "data" / name).chmod(0o664)
+        with server(tmp_path) as port:
+            create(port, 5)
+            assert modes(tmp_path / "data") == dict.fromkeys(files, 0o600)
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+@pytest.mark.parametrize("recipe", ["setfacl -m u:65534:x data", "chgrp 65534 data && chmod 710 data"])
+def test_a_web_server_can_be_let_read_the_store_and_nothing_else(recipe):
+    """The recipes of operations.md, with numbers for names."""
+    if not shutil.which(recipe.partition(" ")[0]):
+        pytest.skip("needs setfacl")
+    with tempfile.TemporaryDirectory() as place:  # the directory of pytest is closed to others
+        folder = Path(place)
+        folder.chmod(0o755)
+        with server(folder) as port:
+            create(port, len(CONTENT), CONTENT)
+            create(port, len(CONTENT) + 1, CONTENT)
+            subprocess.run(["sh", "-c", recipe], cwd=folder, check=True)
+
+            def read(*command):
+                line = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *command]
+                return subprocess.run(line, cwd=folder, capture_output=True, check=False)
+
+            assert read("cat", f"data/store/{KEY}").stdout == CONTENT
+            create(port, len(CONTENT), CONTENT[::-1])
+            assert len(read("find", "data/store", "-type", "f", "-readable").stdout.splitlines()) == 2
+            for other in ("ls data", "ls data/spool", "cat data/tusplyr.db", "cat data/tusplyr.db-wal"):
+                assert read(*other.split()).returncode, other
 
 
 def test_server_does_not_import_what_only_commands_need(tmp_path):

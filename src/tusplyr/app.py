@@ -42,6 +42,7 @@ from tusplyr.engine.sweep import Sweeper, SweepReport
 from tusplyr.engine.tally import Tally
 from tusplyr.engine.worker import Worker
 from tusplyr.ledger import revisions
+from tusplyr.ledger.committer import tighten
 from tusplyr.ledger.listing import list_contents
 from tusplyr.ledger.sql import SqlLedger
 from tusplyr.settings import PREFIX, Settings
@@ -390,8 +391,9 @@ def _take(descriptor: int, data_dir: Path) -> None:
 def _migrate(settings: Settings, lock: int) -> None:
     """Bring the database to the head, in another process: Alembic is not needed afterwards."""
     try:
+        tighten(settings.database)
         before, needed = revisions.revision(settings.database), revisions.head()
-    except LedgerDown as error:
+    except (LedgerDown, OSError) as error:
         raise StartFailed(str(error)) from error
     if before == needed:
         return
