@@ -184,6 +184,14 @@ def test_help_of_every_command_says_where_the_data_is(tmp_path, command):
     assert "TUSPLYR_DATA_DIR" in done.stdout
 
 
+def test_help_of_list_says_what_every_status_is():
+    text = " ".join(run(Path.cwd(), "uploads", "list", "--help").stdout.split())
+    for status in Status:
+        assert f"{status.value}: " in text
+    for reason in Reason:
+        assert reason.value in text
+
+
 def test_help_of_serve_shows_every_flag_with_its_variable_and_default(tmp_path):
     text = " ".join(run(tmp_path, "serve", "--help").stdout.split())
     for row in TABLE:
@@ -304,15 +312,24 @@ def test_list_is_a_tabbed_line_for_each_upload_newest_first(ledger):
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == [f"{number:032x}" for number in (2, 1, 0)]
-    assert rows[0] == [f"{2:032x}", "receiving", "0", "1002", "1970-01-12T13:46:42Z", "-"]
+    assert rows[0] == [f"{2:032x}", "whole", "receiving", "0", "1002", "1970-01-12T13:46:42Z", "-"]
 
 
 def test_list_is_narrowed_by_status_and_limit(ledger):
-    assert run(ledger, "uploads", "list", "--status", "gone").stdout.startswith(f"{0:032x}\tgone\t")
+    assert run(ledger, "uploads", "list", "--status", "gone").stdout.startswith(f"{0:032x}\twhole\tgone\t")
     assert run(ledger, "uploads", "list", "--limit", "1").stdout.startswith(f"{2:032x}")
     assert run(ledger, "uploads", "list", "--limit", "1").stdout.count("\n") == 1
     assert run(ledger, "uploads", "list", "--status", "stored").stdout == ""
     assert run(ledger, "uploads", "list", "--status", "lost").returncode == 2
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_list_says_when_there_are_more(ledger, form):
+    done = run(ledger, "uploads", "list", "--limit", "2", *form)
+    assert (done.returncode, done.stderr) == (0, "2 shown; more with --limit\n")
+    assert "more with" not in done.stdout
+    assert done.stdout.count(f"{0:030x}") == 2
+    assert run(ledger, "uploads", "list", "--limit", "3", *form).stderr == ""
 
 
 def test_list_as_json_is_one_array(ledger):
@@ -325,7 +342,9 @@ def test_list_as_json_is_one_array(ledger):
 def test_list_on_a_terminal_is_a_table(ledger):
     code, seen = run_on_terminal(ledger, "uploads", "list")
     assert code == 0
-    assert "updated_at" in seen
+    header = seen.splitlines()[0]
+    for column in ("id", "kind", "status", "offset", "length", "updated_at", "key"):
+        assert column in header
     assert f"{2:032x}" in seen
 
 
