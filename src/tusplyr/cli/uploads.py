@@ -15,7 +15,7 @@ from tusplyr.cli.options import need_ledger, told, with_settings
 from tusplyr.core.model import Status, Upload
 from tusplyr.settings import Settings
 
-COLUMNS = ("id", "status", "offset", "length", "updated_at", "key")
+COLUMNS = ("id", "kind", "status", "offset", "length", "updated_at", "key")
 
 
 @click.group(invoke_without_command=True)
@@ -34,15 +34,19 @@ def uploads(context: click.Context) -> None:
 def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> None:
     """List uploads, the newest creation first.
 
-    receiving: bytes are still missing. received: all bytes are here, publishing is under way or failing (see
-    "show"). stored: published under its key. gone: terminated or lost. Sizes are bytes, times are UTC.
+    receiving: bytes are still missing, or it is a partial upload, complete or not. assembling: the bytes of a
+    final upload are being brought together. received: all bytes are here, publishing is under way or failing (see
+    "show"). stored: published under its key. gone: terminated, expired, invalid (not the digest that was declared) or
+    lost; "show" has the reason.
+
+    On a terminal a table with its columns named; elsewhere a line for each upload, with tabs: id, kind, status, offset,
+    length, updated_at, key. Sizes are bytes, times are UTC.
     """
     need_ledger(settings)
     from tusplyr.ledger.listing import list_uploads  # noqa: PLC0415 - imported when it runs, see the package
 
-    rows = [
-        _facts(row) for row in list_uploads(settings.database, status=Status(status) if status else None, limit=limit)
-    ]
+    found = list_uploads(settings.database, status=Status(status) if status else None, limit=limit + 1)
+    rows = [_facts(row) for row in found[:limit]]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
     elif sys.stdout.isatty():
@@ -50,6 +54,8 @@ def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> 
     else:
         for row in rows:
             click.echo("\t".join(_plain(row[column]) for column in COLUMNS))
+    if len(found) > limit:
+        click.echo(f"{limit} shown; more with --limit", err=True)
 
 
 @uploads.command()
@@ -57,7 +63,11 @@ def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> 
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @with_settings("data_dir")
 def show(settings: Settings, upload_id: str, as_json: bool) -> None:
-    """Show everything that is known of one upload."""
+    """Show everything that is known of one upload.
+
+    Not when it expires: that depends on EXPIRE_AFTER as the running server has it, which this command does not know.
+    The server says it at <address of the upload>/status.
+    """
     need_ledger(settings)
     from tusplyr.ledger.listing import find  # noqa: PLC0415 - imported when it runs, see the package
 

@@ -38,6 +38,11 @@ class SweepReport(Struct, frozen=True):
     unfinished: int
     purged: int
 
+    def __str__(self) -> str:
+        """What was done, without what was not; empty where nothing was."""
+        words = ("uploads expired", "spool files removed", "unfinished copies removed", "rows purged")
+        return ", ".join(f"{word}: {count}" for word, count in zip(words, structs.astuple(self), strict=True) if count)
+
 
 class Sweeper:
     """Ends what has expired, and removes leftovers.
@@ -87,8 +92,7 @@ class Sweeper:
         unfinished = await self._offload.run(self._store.sweep, now - grace)
         report = SweepReport(expired, discarded, unfinished, await self._ledger.purge(now - self._retain))
         if any(structs.astuple(report)):
-            text = "swept: %d uploads expired; removed %d spool files, %d unfinished copies, %d rows"
-            log.info(text, *structs.astuple(report))
+            log.info("swept; %s", report)
         return report
 
     async def _expire(self, before: float) -> int:
