@@ -162,6 +162,32 @@ def test_what_was_left_can_be_discarded_and_frees_its_bytes(server, tmp_path):
     assert server.spooled() == []
 
 
+def test_after_a_reload_no_share_is_told_before_the_server_has_said_it(server, tmp_path):
+    file = tmp_path / "take.wav"
+    sha256 = write(file, 30 * MIB)
+    rows, figures, heard = browse(
+        f"{server.url}/",
+        ("throttle", SLOW),
+        ("choose", str(file)),
+        ("until", ["take.wav", "sending", 10]),
+        ("withhold", "HEAD"),
+        ("reload",),
+        ("choose", str(file)),
+        ("until", ["take.wav", "waiting"]),
+        ("text", ".upload h3"),
+        ("text", ".upload .figures"),
+        ("text", "#heard"),
+        ("throttle", None),
+        ("deliver",),
+        ("until", ["take.wav", "stored", 100]),
+    )
+    assert rows == ["take.wav"], "it is not said to be interrupted as well"
+    assert [text.strip() for text in figures] == ["30.0 MiB"]
+    assert heard == [""]
+    check_stored(server, file.name, sha256)
+    assert server.log.read_text().count("append from 0 of") == 1
+
+
 def test_with_a_token_the_page_asks_for_it_and_keeps_it_for_the_tab_alone(tmp_path):
     file = tmp_path / "take.wav"
     sha256 = write(file, 3 * MIB)

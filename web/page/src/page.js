@@ -109,7 +109,7 @@ function replaceLeft(id, row) {
   for (const [key, old] of left) {
     if (!key.startsWith(keyOf(id, endpoint))) continue
     left.delete(key)
-    row.acknowledged(old.safe, false)
+    row.tell({ sent: old.safe, safe: old.safe }) // to be seen; it is told when the server has said it again
     followed ||= old.element.contains(document.activeElement)
     old.element.remove()
   }
@@ -242,9 +242,9 @@ if (document.body.dataset.token === 'yes') {
 async function showLeft() {
   if (document.body.dataset.token === 'yes' && !sessionStorage.getItem(TOKEN)) return
   for (const { key, url, name, size } of await findLeft(endpoint)) {
-    if (left.has(key)) continue
+    if (isShown(key)) continue
     const safe = await server.offset(url).catch(() => undefined)
-    if (safe === undefined || left.has(key)) continue // it cannot be asked now; it is kept for the next visit
+    if (safe === undefined || isShown(key)) continue // it cannot be asked now; it is kept for the next visit
     if (safe === null) {
       await forget(key)
       continue
@@ -266,9 +266,14 @@ async function showLeft() {
   }
 }
 
+/** Whether what is kept under this key has a row: as left, or because its file was chosen meanwhile. */
+function isShown(key) {
+  return left.has(key) || [...rows.keys()].some((id) => key.startsWith(keyOf(id, endpoint)))
+}
+
 function tellLeft(row, safe) {
   const note = `${bytes(safe)} are safe on the server. Choose the same file again, and it goes on from there.`
-  row.tell({ state: 'left', sent: safe, safe, note })
+  row.tell({ state: 'left', sent: safe, safe, note, known: true })
 }
 
 async function lookAgain(key, url, row) {
