@@ -75,9 +75,17 @@ class Nginx:
         self.process.terminate()
         self.process.wait(20)
 
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""):
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        source: str = "127.0.0.1",
+    ):
         """Send one request on a connection of its own; status 0 when nobody answers."""
-        connection = _Named("127.0.0.1", self.port, self.context)
+        connection = _Named("127.0.0.1", self.port, self.context, source)
         try:
             connection.request(method, path, body or None, TUS | (headers or {}))
             response = connection.getresponse()
@@ -91,8 +99,8 @@ class Nginx:
 class _Named(http.client.HTTPConnection):
     """A TLS connection to an address, under the name that the certificate has."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=20)
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, source: str = "127.0.0.1") -> None:
+        super().__init__(host, port, timeout=20, source_address=(source, 0))
         self._context = context
 
     def connect(self) -> None:
@@ -156,7 +164,8 @@ def test_health_is_outside_and_metrics_are_for_those_who_are_named(nginx):
         assert nginx.ask("GET", path)[::2] == (200, b'{"status":"ok"}')
     status, _, told = nginx.ask("GET", "/metrics")
     assert (status, b"tusplyr_uploads_created_total" in told) == (200, True)
-    assert re.search(r"location = /metrics \{[^}]*deny all;", RECIPE)
+    assert nginx.ask("GET", "/metrics", source="127.0.0.2")[0] == 403, "anybody else"
+    assert nginx.ask("GET", "/health/live", source="127.0.0.2")[0] == 200
 
 
 def test_what_a_client_says_of_hosts_leads_nowhere_else(nginx):
