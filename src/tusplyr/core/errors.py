@@ -268,6 +268,13 @@ class SpoolDown(Broken):
     status = 503
 
 
+class Suspended(TusplyrError):
+    """Publishing was asked to stop; it is gone on with later. Not an error."""
+
+    code = "suspended"
+    status = 503
+
+
 class StoreDown(Broken):
     """The store could not be reached, read or written."""
 
