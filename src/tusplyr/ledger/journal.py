@@ -1,8 +1,8 @@
 """The journal of transfers in the same database, for the threads that make them.
 
-Owns the way from a blocking call in a worker thread to the one committer, which belongs to the event loop. Must not know
-what a store does with it. Invariant: a call that returns is durable; one that raises may be durable too (the loop was
-too slow to say so), which costs a store no more than a crash at that moment would.
+Owns the way from a blocking call in a worker thread to the one committer, which belongs to the event loop. Must not
+know what a store does with it. Invariant: a call that returns is durable; one that raises may be durable too (the loop
+was too slow to say so), which costs a store no more than a crash at that moment would.
 """
 
 import asyncio
