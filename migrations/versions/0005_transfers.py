@@ -11,6 +11,7 @@ def upgrade() -> None:
     op.create_table(
         "transfers",
         sa.Column("key", sa.String(64), primary_key=True),
+        sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("part_size", sa.BigInteger, nullable=False),
         sa.Column("id", sa.Text),
         sa.Column("begun_at", sa.Double, nullable=False),

@@ -1,4 +1,4 @@
-"""The composition root: settings in, a running server or a finished command out.
+"""The composition root: settings in, a running server out.
 
 Owns every choice of an implementation; the only file that sees every room. Must not hold a rule of its own.
 Invariant: nothing is opened when this module is imported, and whatever was opened is closed in reverse order.
@@ -13,8 +13,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -25,27 +26,30 @@ from prometheus_client import CollectorRegistry
 from tusplyr import logs
 from tusplyr.core.commands import Head
 from tusplyr.core.decide import Limits
-from tusplyr.core.digest import best_provider, hash_file_chunked
-from tusplyr.core.errors import LedgerDown, NoSpace, NotFound, ShuttingDown, StoreDown, TusplyrError
+from tusplyr.core.digest import best_provider
+from tusplyr.core.errors import LedgerDown, NoSpace, ShuttingDown, TusplyrError
 from tusplyr.core.headers import parse_headers
-from tusplyr.core.model import Content
+from tusplyr.core.model import STUCK_AFTER
 from tusplyr.durable import free_bytes, make_directory
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
 from tusplyr.engine.concatenate import Concatenation
 from tusplyr.engine.engine import Engine, Means
+from tusplyr.engine.handover import Handover
 from tusplyr.engine.intake import Intake, Pace
-from tusplyr.engine.offload import Offload, Result
+from tusplyr.engine.offload import Offload
 from tusplyr.engine.publish import Publisher
-from tusplyr.engine.sweep import Sweeper, SweepReport
+from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
 from tusplyr.engine.worker import Worker
 from tusplyr.ledger import revisions
-from tusplyr.ledger.listing import list_contents
+from tusplyr.ledger.journal import LedgerJournal
 from tusplyr.ledger.sql import SqlLedger
+from tusplyr.ports import Journal, Store
 from tusplyr.settings import PREFIX, Settings
 from tusplyr.spool.disk import DiskSpool
 from tusplyr.stores.filesystem import FilesystemStore
+from tusplyr.stores.s3_options import S3Options
 from tusplyr.web import local, ops, server, try_it, uploads
 from tusplyr.web.application import build
 from tusplyr.web.body import Bodies
@@ -58,14 +62,6 @@ log = logging.getLogger(__name__)
 
 class StartFailed(TusplyrError):
     """The server or a command cannot start; the text is one line for the operator."""
-
-
-class Checked(Struct, frozen=True):
-    """One content key after a check. `problem` is None when all is well."""
-
-    key: str
-    length: int
-    problem: str | None
 
 
 class Wired(Struct, frozen=True):
@@ -89,89 +85,16 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     with ExitStack() as stack:
         _make_directories(settings)
-        stack.enter_context(_locked(settings.data_dir))
+        stack.enter_context(locked(settings.data_dir))
         _migrate(settings)
         listener = stack.enter_context(_listening(settings))
         uvloop.run(_serve(settings, listener))
 
 
-def sweep(settings: Settings) -> SweepReport:
-    """Sweep once. Blocking; safe beside a running server, more thorough without one.
-
-    Raises:
-        StartFailed: the data directory is not there or cannot be used.
-    """
-
-    async def run() -> SweepReport:
-        async with _wired(settings) as wired:
-            return await (wired.sweeper.sweep(grace=0.0) if alone else wired.sweeper.sweep())
-
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(_locked(settings.data_dir))
-            alone = True
-        except StartFailed:
-            alone = False
-        return _run(run)
-
-
-def terminate(settings: Settings, upload_id: str) -> bool:
-    """End an upload, as a DELETE would. Blocking; safe beside a running server. False when there is none.
-
-    Raises:
-        StartFailed: the data directory is not there or cannot be used.
-    """
-
-    async def run() -> bool:
-        async with _wired(settings) as wired:
-            try:
-                await wired.engine.terminate(upload_id)
-            except NotFound:
-                return False
-            return True
-
-    return _run(run)
-
-
-def verify(settings: Settings) -> Iterator[Checked]:
-    """Read every object of the store and compare it with the ledger, then look for what is missing. Blocking."""
-    known = {content.key: content for content in list_contents(settings.database)}
-    store = FilesystemStore(settings.store)
-    for key in store.keys():  # noqa: SIM118 - not a dict
-        yield _check(store, key, known.pop(key, None))
-    for content in known.values():
-        yield Checked(content.key, content.length, "is in the ledger, but not in the store")
-
-
-def stored_bytes(settings: Settings) -> int:
-    """Return how many bytes `verify` will read."""
-    store = FilesystemStore(settings.store)
-    return sum(store.stat(key) or 0 for key in store.keys())  # noqa: SIM118 - not a dict
-
-
-def _check(store: FilesystemStore, key: str, content: Content | None) -> Checked:
-    try:
-        file = store.open(key)
-    except StoreDown as error:
-        return Checked(key, 0, f"cannot be read: {error}")
-    if file is None:
-        return Checked(key, 0, "vanished while it was being checked")
-    with file:
-        length = os.fstat(file.fileno()).st_size
-        sha256 = hash_file_chunked(file)
-    named = Path(key).name.partition(".")[0]
-    if content is None and sha256[:16] == named:
-        return Checked(key, length, None)  # published, and the row was not written yet or the ledger is a new one
-    if content is None:
-        return Checked(key, length, f"is not in the ledger, and its content ({sha256}) does not belong to its name")
-    if (content.sha256, content.length) != (sha256, length):
-        return Checked(key, length, f"has other content ({sha256}) than was received ({content.sha256})")
-    return Checked(key, length, None)
-
-
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with _wired(settings) as wired:
-        await wired.sweeper.sweep(grace=0.0)  # no request is under way yet: nothing needs to be spared
+    async with wired_up(settings) as wired:
+        # No request is under way yet: nothing needs to be spared. A bucket that is away does not hold up the start.
+        await wired.sweeper.sweep(grace=0.0, everywhere=False)
         pool = Pool(settings.buffers)
         app = _application(settings, wired, pool)
         loops = [
@@ -200,11 +123,12 @@ def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
     bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))
+    health = ops.Health(_checks(settings, wired), {"publishing": partial(_stuck, wired)}, partial(_measure, wired))
     page = try_it.routes(settings.base_path, settings.public_url, asks=bool(settings.auth_token))
     return build(
         [
             *uploads.routes(wired.engine, bodies, site),
-            *ops.routes(_checks(settings, wired), registry, _admit(site)),
+            *ops.routes(health, registry, _admit(site)),
             *(page if settings.has_page else ()),
         ],
         base_path=settings.base_path,
@@ -240,18 +164,46 @@ def _checks(settings: Settings, wired: Wired) -> dict[str, ops.Check]:
     return {"ledger": ledger, "space": space}
 
 
+async def _measure(wired: Wired) -> None:
+    """Bring the tally up to date; where the ledger does not answer it stays as it was."""
+    with suppress(LedgerDown):
+        backlog = await wired.ledger.backlog()
+        wired.tally.waiting, wired.tally.stuck = backlog.waiting, backlog.stuck
+
+
+async def _stuck(wired: Wired) -> str | None:
+    await _measure(wired)
+    stuck = wired.tally.stuck
+    return f"{stuck} uploads could not be published or assembled {STUCK_AFTER} times or more" if stuck else None
+
+
 @asynccontextmanager
-async def _wired(settings: Settings) -> AsyncIterator[Wired]:
+async def wired_up(settings: Settings) -> AsyncIterator[Wired]:
+    """Put everything together, for the length of a block. Raises as what it opens."""
     async with AsyncExitStack() as stack:
         ledger = await SqlLedger.open(settings.database)
         stack.push_async_callback(ledger.close)
         offload = Offload(settings.threads)
         stack.callback(offload.close)
         spool = DiskSpool(settings.spool, reserve=settings.reserve)
-        store = FilesystemStore(settings.store)
+        store = await asyncio.to_thread(chosen_store, settings, LedgerJournal(ledger))
+        transfers = reading = offload
+        if not store.prompt:  # what waits for a bucket must not keep the disk waiting
+            transfers, reading = Offload(settings.publish_slots), Offload(settings.threads)
+            stack.callback(reading.close)
+            stack.callback(transfers.close)
         claims = LocalClaims(settings.takeover_timeout)
         tally = Tally()
-        publisher = Publisher(ledger=ledger, queue=ledger, spool=spool, store=store, offload=offload, tally=tally)
+        publisher = Publisher(
+            ledger=ledger,
+            queue=ledger,
+            spool=spool,
+            store=store,
+            offload=offload,
+            tally=tally,
+            transfers=transfers,
+            handover=Handover(settings.wait_for_stored),
+        )
         provider = best_provider()
         intake = Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds))
         assembler = Assembler(
@@ -267,10 +219,12 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
         limits = _limits(settings)
         sweeper = Sweeper(
             ledger=ledger,
+            queue=ledger,
             spool=spool,
             store=store,
             claims=claims,
             offload=offload,
+            reading=reading,
             tally=tally,
             retain=settings.retain,
             expire_after=limits.expire_after,
@@ -282,6 +236,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
             ledger=ledger,
             spool=spool,
             store=store,
+            reading=reading,
             claims=claims,
             offload=offload,
             intake=intake,
@@ -290,9 +245,52 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
             provider=provider,
             limits=limits,
             tally=tally,
+            redirect=settings.downloads == "redirect",
         )
-        worker = Worker(ledger=ledger, queue=ledger, claims=claims, publisher=publisher, assembler=assembler)
+        worker = Worker(
+            ledger=ledger,
+            queue=ledger,
+            claims=claims,
+            publisher=publisher,
+            assembler=assembler,
+            slots=settings.publish_slots,
+        )
         yield Wired(Engine(means), worker, assembler, sweeper, ledger, tally)
+
+
+def chosen_store(settings: Settings, journal: Journal) -> Store:
+    """Return the store that was chosen. Blocking: boto3 reads files when it is imported."""
+    if settings.store_kind == "filesystem":
+        return FilesystemStore(settings.store)
+    try:
+        from tusplyr.stores.s3 import S3Store  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("tusplyr"):
+            raise
+        raise StartFailed("STORE is s3, which needs boto3: pip install 'tusplyr[s3]'.") from error
+    return S3Store(s3_options(settings), journal)
+
+
+def s3_options(settings: Settings) -> S3Options:
+    """Return what an S3 store has to be told."""
+    buckets = {folder: bucket for folder, bucket in settings.buckets.items() if bucket}
+    public = settings.s3_public_url
+    return S3Options(
+        buckets=buckets,
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        prefix=settings.s3_prefix,
+        storage_class=settings.s3_storage_class,
+        addressing=settings.s3_addressing,
+        access_key=settings.s3_access_key_id,
+        secret_key=settings.s3_secret_access_key,
+        part_size=settings.s3_part_size,
+        single_put_limit=settings.s3_put_limit,
+        concurrency=settings.s3_concurrency,
+        read_timeout=settings.s3_timeout,
+        public_urls={folder: public for folder in buckets if public and buckets[folder] == settings.s3_bucket},
+        presign_seconds=int(settings.s3_presign),
+    )
 
 
 def _look(spool: Path) -> int:
@@ -303,13 +301,6 @@ def _look(spool: Path) -> int:
 
 def _limits(settings: Settings) -> Limits:
     return Limits(settings.max_length, settings.expire_after or None, forget=settings.gone_as_not_found)
-
-
-def _run(work: Callable[[], Coroutine[None, None, Result]]) -> Result:
-    try:
-        return asyncio.run(work())
-    except TusplyrError as error:
-        raise StartFailed(str(error) or error.code) from error
 
 
 def _make_directories(settings: Settings) -> None:
@@ -332,7 +323,7 @@ def _make_directories(settings: Settings) -> None:
 
 
 @contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
+def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory: one server at a time."""
     try:
         descriptor = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -206,7 +206,8 @@ class Store(Protocol):
     def publish(self, content: Content, source: Staged, *, compare: bool = True, halted: Halted = never) -> bool:
         """Make the bytes of `source` readable under `content.key`, durable and whole, or not at all.
 
-        `halted` is asked often; once it returns true, the call ends soon with `Suspended`, and can be gone on with.
+        `halted` is asked often and from several threads; once it returns true, the call ends soon with `Suspended`, and
+        can be gone on with.
 
         `source` is synced, and its SHA-256 is `content.sha256`. Idempotent: the same content under the key again is a
         success, whoever brought it. Return True; without `compare`, False where something is under the key already,
@@ -214,7 +215,8 @@ class Store(Protocol):
 
         Raises:
             Conflict: other content is under the key. It stays as it was.
-            BytesLost: the source is missing.
+            BytesLost: the source is missing or too short.
+            SpoolDown: the source cannot be read.
         """
 
     def address(self, key: str) -> str | None:
@@ -238,6 +240,7 @@ class Multipart(Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: content key.
+        sha256: hex digest of the content; what is under way for another content with this key is not gone on with.
         part_size: bytes of every part but the last.
         id: the store's name for it; None where only the intent was written down, and the store may know of it or not.
         parts: ETags as the store answered them, by part number from 1.
@@ -245,6 +248,7 @@ class Multipart(Struct, frozen=True, kw_only=True):
     """
 
     key: str
+    sha256: str
     part_size: int
     id: str | None = None
     parts: dict[int, str] = {}
@@ -258,8 +262,8 @@ class Journal(Protocol):
     a time goes on under a key.
     """
 
-    def intend(self, key: str, part_size: int) -> None:
-        """Write down that a transfer under this key is about to begin. Replaces what was there."""
+    def intend(self, key: str, sha256: str, part_size: int) -> None:
+        """Write down that a transfer of this content under this key is about to begin. Replaces what was there."""
 
     def begin(self, key: str, multipart_id: str) -> None:
         """Write down the store's name for the transfer that was intended; `Superseded` where none was."""

@@ -18,6 +18,7 @@ from tusplyr.ports import Multipart
 KEY = "audio/0123456789abcdef.wav"
 OTHER = "files/fedcba9876543210"
 PART = 8 * 1024 * 1024
+SHA256 = "0123456789abcdef" * 4
 NOW = 1_700_000_000.25
 
 Test = Callable[[object], None]
@@ -43,13 +44,15 @@ def run(request, tmp_path) -> Callable[[Test], None]:
 
 def test_what_was_written_down_is_found(run):
     def test(journal):
-        journal.intend(KEY, PART)
-        assert journal.find(KEY) == Multipart(key=KEY, part_size=PART, begun_at=NOW)
+        journal.intend(KEY, SHA256, PART)
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=PART, begun_at=NOW)
         journal.begin(KEY, "upload-id" * 100)
         journal.land(KEY, 2, '"etag two"')
         journal.land(KEY, 1, '"etag one"')
         parts = {1: '"etag one"', 2: '"etag two"'}
-        assert journal.find(KEY) == Multipart(key=KEY, part_size=PART, id="upload-id" * 100, parts=parts, begun_at=NOW)
+        assert journal.find(KEY) == Multipart(
+            key=KEY, sha256=SHA256, part_size=PART, id="upload-id" * 100, parts=parts, begun_at=NOW
+        )
 
     run(test)
 
@@ -64,20 +67,20 @@ def test_what_was_never_written_down_is_none(run):
 
 def test_another_intent_replaces_the_first_and_its_parts(run):
     def test(journal):
-        journal.intend(KEY, PART)
+        journal.intend(KEY, SHA256, PART)
         journal.begin(KEY, "first")
         journal.land(KEY, 1, '"one"')
-        journal.intend(KEY, 2 * PART)
-        assert journal.find(KEY) == Multipart(key=KEY, part_size=2 * PART, begun_at=NOW)
+        journal.intend(KEY, SHA256, 2 * PART)
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=2 * PART, begun_at=NOW)
         journal.begin(KEY, "second")
-        assert journal.find(KEY) == Multipart(key=KEY, part_size=2 * PART, id="second", begun_at=NOW)
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=2 * PART, id="second", begun_at=NOW)
 
     run(test)
 
 
 def test_a_part_that_lands_again_has_its_last_etag(run):
     def test(journal):
-        journal.intend(KEY, PART)
+        journal.intend(KEY, SHA256, PART)
         journal.begin(KEY, "id")
         journal.land(KEY, 1, '"one"')
         journal.land(KEY, 1, '"one again"')
@@ -89,7 +92,7 @@ def test_a_part_that_lands_again_has_its_last_etag(run):
 def test_what_was_forgotten_is_gone_with_its_parts_and_may_be_forgotten_again(run):
     def test(journal):
         for _ in range(2):
-            journal.intend(KEY, PART)
+            journal.intend(KEY, SHA256, PART)
             journal.begin(KEY, "id")
             assert journal.find(KEY).parts == {}
             journal.land(KEY, 1, '"one"')
@@ -103,7 +106,7 @@ def test_what_was_forgotten_is_gone_with_its_parts_and_may_be_forgotten_again(ru
 def test_one_key_does_not_disturb_another(run):
     def test(journal):
         for key in (OTHER, KEY):
-            journal.intend(key, PART)
+            journal.intend(key, SHA256, PART)
             journal.begin(key, f"id of {key}")
             journal.land(key, 1, key)
             journal.land(key, 2, key)
@@ -122,17 +125,17 @@ def test_nothing_begins_or_lands_that_was_not_intended(run):
             journal.begin(KEY, "id")
         with pytest.raises(Superseded):
             journal.land(KEY, 1, '"one"')
-        journal.intend(KEY, PART)
+        journal.intend(KEY, SHA256, PART)
         with pytest.raises(Superseded):
             journal.land(KEY, 1, '"one"')
-        assert journal.all() == [Multipart(key=KEY, part_size=PART, begun_at=NOW)]
+        assert journal.all() == [Multipart(key=KEY, sha256=SHA256, part_size=PART, begun_at=NOW)]
 
     run(test)
 
 
 def test_many_threads_write_at_once(run):
     def test(journal):
-        journal.intend(KEY, PART)
+        journal.intend(KEY, SHA256, PART)
         journal.begin(KEY, "id")
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda number: journal.land(KEY, number, str(number)), range(1, 101)))
@@ -152,7 +155,7 @@ def test_what_was_written_down_outlives_the_process(tmp_path):
             await ledger.close()
 
     def write(journal):
-        journal.intend(KEY, PART)
+        journal.intend(KEY, SHA256, PART)
         journal.begin(KEY, "id")
         journal.land(KEY, 1, '"one"')
 
@@ -174,7 +177,7 @@ def test_a_ledger_that_is_closed_or_away_is_down(tmp_path, monkeypatch):
         journals.append(LedgerJournal(ledger))
         await ledger.close()
         with pytest.raises(LedgerDown):
-            await asyncio.to_thread(journals[0].intend, KEY, PART)
+            await asyncio.to_thread(journals[0].intend, KEY, SHA256, PART)
         with pytest.raises(LedgerDown):
             await asyncio.to_thread(journals[0].all)
 

@@ -43,6 +43,8 @@ DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "rena
 class LateStore:
     """A store that refuses one content once."""
 
+    prompt = True
+
     def __init__(self, target) -> None:
         self.target = target
         self.refused = False

@@ -162,6 +162,7 @@ class Rig:
             store=self.store,
             claims=self.claims,
             offload=self.offload,
+            reading=self.offload,
             tally=self.tally,
             retain=self.retain,
             expire_after=self.limits.expire_after,

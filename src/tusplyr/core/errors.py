@@ -279,12 +279,12 @@ class StoreDown(Broken):
     """The store could not be reached, read or written.
 
     Attributes:
-        retry_after: seconds for which it wants to be left alone; None where it said nothing.
+        retry_after: seconds in which it wants to be left alone; None where it did not say.
     """
 
     code = "store_down"
     status = 503
 
-    def __init__(self, text: str = "", *, retry_after: float | None = None) -> None:
+    def __init__(self, text: str, retry_after: int | None = None) -> None:
         super().__init__(text)
         self.retry_after = retry_after

@@ -34,7 +34,7 @@ class Handover:
         self._bell.clear()
 
     async def follow(self, upload: Upload) -> Upload:
-        """Return the row of an upload that nobody holds: the one that is given, or `stored` if that comes to be soon."""
+        """Return the row of an upload that nobody holds any more: as given, or `stored` if it comes to that in time."""
         if upload.status is not Status.RECEIVED:
             return upload
         self.announce()

@@ -1,10 +1,10 @@
 """From the last byte to `stored`.
 
 Owns publishing: at once, in the request that brought the last byte, where the store is prompt; otherwise, and whenever
-that failed, when the queue asks for it. Must not know where objects are kept. Invariants: nobody reads `stored` before the object is durable under its key; a `received`
-upload stays in the queue however often publishing fails; the spool is discarded only after the row says `stored`. (A
-crash between publishing and the row leaves a spool file that is the object: `Spool.open` never lets it be written
-again.)
+that failed, when the queue asks for it. Must not know where objects are kept. Invariants: nobody reads `stored` before
+the object is durable under its key; a `received` upload stays in the queue however often publishing fails; the spool is
+discarded only after the row says `stored`. (A crash between publishing and the row leaves a spool file that is the
+object: `Spool.open` never lets it be written again.)
 """
 
 import logging
@@ -52,7 +52,7 @@ class Publisher:
 
     Args:
         offload: runs what is done on disk.
-        transfers: runs what a store that is not prompt does; it takes as long as it takes, so it has threads of its own.
+        transfers: runs what a store that is not prompt does; that takes its time, so it has threads of its own.
     """
 
     def __init__(

@@ -32,9 +32,9 @@ class LedgerJournal:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
 
-    def intend(self, key: str, part_size: int) -> None:
+    def intend(self, key: str, sha256: str, part_size: int) -> None:
         """See `Journal.intend`."""
-        transfer = {"key": key, "part_size": part_size, "id": None, "begun_at": self._clock()}
+        transfer = {"key": key, "sha256": sha256, "part_size": part_size, "id": None, "begun_at": self._clock()}
         self._commit(Step(self._sql.unland, {"key": key}), Step(self._sql.intend, transfer))
 
     def begin(self, key: str, multipart_id: str) -> None:
@@ -77,6 +77,6 @@ class LedgerJournal:
 
 def _transfers(rows: Iterable[Any]) -> Iterator[Multipart]:
     """Yield what is written down, made of rows that are the same but for one part each."""
-    for (key, part_size, multipart_id, begun_at), group in groupby(rows, itemgetter(0, 1, 2, 3)):
+    for (key, sha256, part_size, multipart_id, begun_at), group in groupby(rows, itemgetter(0, 1, 2, 3, 4)):
         parts = {number: etag for *_, number, etag in group if number is not None}
-        yield Multipart(key=key, part_size=part_size, id=multipart_id, parts=parts, begun_at=begun_at)
+        yield Multipart(key=key, sha256=sha256, part_size=part_size, id=multipart_id, parts=parts, begun_at=begun_at)

@@ -144,10 +144,10 @@ class MemoryJournal:
         self._transfers: dict[str, Multipart] = {}
         self._lock = threading.Lock()
 
-    def intend(self, key: str, part_size: int) -> None:
+    def intend(self, key: str, sha256: str, part_size: int) -> None:
         """See `Journal.intend`."""
         with self._lock:
-            self._transfers[key] = Multipart(key=key, part_size=part_size, begun_at=self._clock())
+            self._transfers[key] = Multipart(key=key, sha256=sha256, part_size=part_size, begun_at=self._clock())
 
     def begin(self, key: str, multipart_id: str) -> None:
         """See `Journal.begin`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import (
+    ColumnElement,
     Integer,
     Select,
     Table,
@@ -146,8 +147,8 @@ def _due() -> ClauseElement:
 
 
 def _backlog() -> ClauseElement:
-    one, none = literal_column("1"), literal_column("0")
-    often = case((uploads.c.attempts >= bindparam("often"), one), else_=none)
+    none: ColumnElement[int] = literal_column("0")
+    often = case((uploads.c.attempts >= bindparam("often"), literal_column("1")), else_=none)
     return select(func.count(), func.coalesce(func.sum(often), none), func.min(uploads.c.created_at)).where(text(DUE))
 
 
@@ -182,7 +183,7 @@ def _remember(insert_into: Callable[[Table], Any]) -> ClauseElement:
 
 def _intend(insert_into: Callable[[Table], Any]) -> ClauseElement:
     new = insert_into(transfers).values({name: bindparam(name) for name in transfers.c.keys()})  # noqa: SIM118 - as above
-    anew = {name: new.excluded[name] for name in ("part_size", "id", "begun_at")}
+    anew = {name: new.excluded[name] for name in ("sha256", "part_size", "id", "begun_at")}
     return new.on_conflict_do_update(index_elements=["key"], set_=anew)  # type: ignore[no-any-return]  # as above
 
 
@@ -194,7 +195,7 @@ def _land(insert_into: Callable[[Table], Any]) -> ClauseElement:
 
 
 def _transfers() -> Select[Any]:
-    columns = transfers.c.key, transfers.c.part_size, transfers.c.id, transfers.c.begun_at
+    columns = transfers.c.key, transfers.c.sha256, transfers.c.part_size, transfers.c.id, transfers.c.begun_at
     both = transfers.outerjoin(landed_parts, landed_parts.c.key == transfers.c.key)
     query = select(*columns, landed_parts.c.number, landed_parts.c.etag).select_from(both)
     return query.order_by(transfers.c.key, landed_parts.c.number)

@@ -65,6 +65,7 @@ transfers = Table(
     "transfers",
     metadata,
     Column("key", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
     Column("part_size", BigInteger, nullable=False),
     Column("id", Text),
     Column("begun_at", Double, nullable=False),
