@@ -86,7 +86,7 @@ def _half(settings: Settings, _given: Collection[str]) -> str | None:
 
 STORING = (
     Rule("store", frozenset({"store", "s3_bucket"}), _no_bucket),
-    Rule("s3_bucket", frozenset({"store"}), _no_store),
+    Rule("s3_bucket", frozenset({"store", "s3_bucket"}), _no_store),
     Rule("s3_access_key_id", frozenset({"s3_access_key_id", "s3_secret_access_key"}), _half),
 )
 LISTENING = (
