@@ -46,11 +46,13 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
         "sweep_interval": "1h", "idle_timeout": "1.5m",
         "takeover_timeout": "9", "checkpoint_bytes": "1 MiB", "checkpoint_seconds": "0.5s", "buffers": "2",
         "threads": "1", "direct_body": "false", "store": "s3", "downloads": "redirect", "publish_slots": "4",
-        "wait_for_stored": "5s", "s3_endpoint_url": "https://account.r2.cloudflarestorage.com", "s3_bucket": "audio.bucket",
-        "s3_image_bucket": "image-bucket", "s3_file_bucket": "file-bucket", "s3_prefix": "a/b/", "s3_region": "eu-west-1",
+        "wait_for_stored": "5s", "s3_endpoint_url": "https://account.r2.cloudflarestorage.com",
+        "s3_bucket": "audio.bucket", "s3_image_bucket": "image-bucket", "s3_file_bucket": "file-bucket",
+        "s3_prefix": "a/b/", "s3_region": "eu-west-1",
         "s3_storage_class": "STANDARD_IA", "s3_addressing": "path", "s3_access_key_id": "access",
         "s3_secret_access_key": "secret", "s3_public_url": "https://cdn.example.org", "s3_presign": "5m",
-        "s3_part_size": "8MiB", "s3_put_limit": "0", "s3_concurrency": "8", "s3_timeout": "10s", "log_level": "debug", "log_format": "json",
+        "s3_part_size": "8MiB", "s3_put_limit": "0", "s3_concurrency": "8", "s3_timeout": "10s",
+        "log_level": "debug", "log_format": "json",
     }  # fmt: skip
     assert set(samples) == set(ROW)
     (tmp_path / "tusplyr.toml").write_text("\n".join(f"{name} = {text!r}" for name, text in samples.items()))

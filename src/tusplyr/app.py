@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -58,6 +59,8 @@ from tusplyr.web.forwarded import Proxies
 from tusplyr.web.pool import Pool
 
 log = logging.getLogger(__name__)
+
+LAST_WORD = 3.7  # seconds after a signal at which the process ends whatever a bucket does; platforms kill after 5
 
 
 class StartFailed(TusplyrError):
@@ -105,16 +108,40 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         log.info("listening on %s%s, data in %s", address, settings.base_path, settings.data_dir)
         if settings.has_page and not settings.socket:
             log.info("to try it, open %s/ in a browser", address)
+        if settings.store_kind == "s3":  # nobody waits for it: uploads are taken even where it is away
+            threading.Thread(target=_look_at_buckets, args=(settings,), name="buckets", daemon=True).start()
         gc.collect()
         gc.freeze()  # what is here now stays for good: the collector need not look at it again
         try:
-            await server.serve(app, listener, lambda: wired.engine.stop(ShuttingDown()))
+            await server.serve(app, listener, partial(_stop, settings, wired))
         finally:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             await wired.assembler.rest()
             log.info("stopped")
+
+
+def _stop(settings: Settings, wired: Wired) -> None:
+    wired.engine.stop(ShuttingDown())
+    if settings.store_kind == "s3":
+        timer = threading.Timer(LAST_WORD, _end)
+        timer.daemon = True
+        timer.start()
+
+
+def _end() -> None:
+    """End the process as a kill would, which loses nothing: a bucket that says nothing may keep us waiting too long."""
+    log.warning("a request to the bucket did not end in time; it is made again after the next start")
+    log.info("stopped")
+    os._exit(0)
+
+
+def _look_at_buckets(settings: Settings) -> None:
+    from tusplyr.stores.s3_probe import reach  # noqa: PLC0415 - an extra
+
+    for problem in reach(s3_options(settings)):
+        log.error("%s; uploads are taken, and wait until that is mended: see tusplyr doctor", problem)
 
 
 def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
@@ -190,6 +217,7 @@ async def wired_up(settings: Settings) -> AsyncIterator[Wired]:
         transfers = reading = offload
         if not store.prompt:  # what waits for a bucket must not keep the disk waiting
             transfers, reading = Offload(settings.publish_slots), Offload(settings.threads)
+            stack.callback(getattr(store, "close", reading.close))
             stack.callback(reading.close)
             stack.callback(transfers.close)
         claims = LocalClaims(settings.takeover_timeout)

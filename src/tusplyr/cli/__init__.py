@@ -9,6 +9,7 @@ does not use. Invariant: an error is a clear line on stderr, never a traceback.
 import click
 
 from tusplyr import __version__
+from tusplyr.cli.doctor import doctor
 from tusplyr.cli.options import Commands, need_ledger, told, with_settings
 from tusplyr.cli.uploads import uploads
 from tusplyr.cli.verify import verify
@@ -88,6 +89,7 @@ def settings_reference() -> None:
     click.echo(reference(), nl=False)
 
 
+commands.add_command(doctor)
 commands.add_command(uploads)
 commands.add_command(verify)
 

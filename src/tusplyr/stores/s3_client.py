@@ -89,18 +89,7 @@ class S3Client:
     def __init__(self, options: S3Options) -> None:
         self._options = options
         self._aware = {"put_object": options.conditional, "complete_multipart_upload": options.conditional}
-        with _translated(str(options.endpoint_url)):
-            self._s3: Any = Session().client(
-                "s3",
-                endpoint_url=options.endpoint_url,
-                verify=options.ca,
-                region_name=None if options.region == "auto" and options.endpoint_url is None else options.region,
-                aws_access_key_id=options.access_key,
-                aws_secret_access_key=options.secret_key,
-                config=_config(options),
-            )
-        # R2 does not know the expectation: each request with a body would wait a second for an answer to it.
-        self._s3.meta.events.register_last("before-call.s3", _expect_nothing)
+        self._s3 = connect(options)
 
     @property
     def puts_once(self) -> bool:
@@ -109,11 +98,11 @@ class S3Client:
 
     def head(self, key: str) -> Found | None:
         """Say what is under a key."""
-        with _translated(key):
+        with translated(key):
             try:
                 answer = self._s3.head_object(**self._at(key))
             except ClientError as error:
-                if _code(error) in ABSENT:
+                if code_of(error) in ABSENT:
                     return None
                 raise
         metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
@@ -121,12 +110,12 @@ class S3Client:
 
     def put(self, content: Content, body: Window, md5: str) -> None:
         """Write an object in one request. `Taken` where there is one; it is overwritten unless `puts_once`."""
-        with _translated(content.key):
+        with translated(content.key):
             self._once("put_object", **self._described(content), Body=body, ContentMD5=md5)
 
     def create(self, content: Content) -> str:
         """Begin a multipart transfer; return its id."""
-        with _translated(content.key):
+        with translated(content.key):
             answer = self._s3.create_multipart_upload(**self._described(content))
         created = str(answer["UploadId"])
         if answer["ResponseMetadata"].get("RetryAttempts"):  # an earlier one may have begun, its answer lost
@@ -138,20 +127,20 @@ class S3Client:
     def upload_part(self, key: str, multipart_id: str, number: int, body: Window, md5: str) -> str:
         """Send a part; return its ETag. `Vanished` where the transfer is not known."""
         named = {"UploadId": multipart_id, "PartNumber": number}
-        with _translated(key):
+        with translated(key):
             return str(self._s3.upload_part(**self._at(key), **named, Body=body, ContentMD5=md5)["ETag"])
 
     def complete(self, key: str, multipart_id: str, parts: Mapping[int, str]) -> str:
         """Make an object of the parts; return its ETag. `Vanished` or `Taken` where that cannot be."""
         listed = {"Parts": [{"PartNumber": number, "ETag": parts[number]} for number in sorted(parts)]}
         target = self._at(key) | {"UploadId": multipart_id, "MultipartUpload": listed}
-        with _translated(key):
+        with translated(key):
             return str(self._once("complete_multipart_upload", **target).get("ETag", ""))
 
     def abort(self, key: str, multipart_id: str) -> None:
         """Give a transfer up. No error when it is not known."""
         try:
-            with _translated(key):
+            with translated(key):
                 self._s3.abort_multipart_upload(**self._at(key), UploadId=multipart_id)
         except Vanished:
             return
@@ -160,7 +149,7 @@ class S3Client:
         """Return the ids of all transfers under exactly this key that have begun and not ended."""
         target = self._at(key)
         pages = self._s3.get_paginator("list_multipart_uploads")
-        with _translated(key):
+        with translated(key):
             return [
                 str(upload["UploadId"])
                 for page in pages.paginate(Bucket=target["Bucket"], Prefix=target["Key"])
@@ -170,21 +159,21 @@ class S3Client:
 
     def get(self, key: str, start: int, etag: str) -> Any:
         """Return the body of an object from an offset on, to be closed; `Taken` where it is another by now."""
-        with _translated(key):
+        with translated(key):
             return self._s3.get_object(**self._at(key), Range=f"bytes={start}-", IfMatch=etag)["Body"]
 
     def keys(self) -> Iterator[str]:
         """Yield the content keys in every folder."""
         pages = self._s3.get_paginator("list_objects_v2")
         for folder, bucket in self._options.buckets.items():
-            with _translated(f"{folder}/"):
+            with translated(f"{folder}/"):
                 for page in pages.paginate(Bucket=bucket, Prefix=f"{self._options.prefix}{folder}/"):
                     for listed in page.get("Contents", ()):
                         yield listed["Key"].removeprefix(self._options.prefix)
 
     def presigned(self, key: str, seconds: int) -> str:
         """Return an address at which everybody may read an object for so long. Asks nobody."""
-        with _translated(key):
+        with translated(key):
             return str(self._s3.generate_presigned_url("get_object", Params=self._at(key), ExpiresIn=seconds))
 
     def close(self) -> None:
@@ -217,7 +206,7 @@ class S3Client:
             try:
                 return getattr(self._s3, operation)(**parameters, IfNoneMatch="*")
             except ClientError as error:
-                if _code(error) not in UNKNOWN_CONDITION:
+                if code_of(error) not in UNKNOWN_CONDITION:
                     raise
                 self._aware[operation] = False
                 if operation == "put_object":
@@ -225,6 +214,23 @@ class S3Client:
                         "it does not know If-None-Match; what is there is asked for first from now on"
                     ) from error
         return getattr(self._s3, operation)(**parameters)
+
+
+def connect(options: S3Options) -> Any:
+    """Return boto3's client, set up as R2 needs it. Raises `StoreDown` for what it cannot be made of."""
+    with translated(str(options.endpoint_url or "AWS")):
+        client = Session().client(
+            "s3",
+            endpoint_url=options.endpoint_url,
+            verify=options.ca,
+            region_name=None if options.region == "auto" and options.endpoint_url is None else options.region,
+            aws_access_key_id=options.access_key,
+            aws_secret_access_key=options.secret_key,
+            config=_config(options),
+        )
+    # R2 does not know the expectation: each request with a body would wait a second for an answer to it.
+    client.meta.events.register_last("before-call.s3", _expect_nothing)
+    return client
 
 
 def _config(options: S3Options) -> Config:
@@ -244,7 +250,7 @@ def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
     params["headers"].pop("Expect", None)
 
 
-def _code(error: ClientError) -> str:
+def code_of(error: ClientError) -> str:
     """Return the code of an error; the status where an answer without a body has none, or where that says more."""
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     code = str(error.response.get("Error", {}).get("Code", ""))
@@ -252,11 +258,12 @@ def _code(error: ClientError) -> str:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
+    """Raise ours for what the client raises: `StoreDown`, `Taken` or `Vanished`."""
     try:
         yield
     except ClientError as error:
-        code = _code(error)
+        code = code_of(error)
         if code in TAKEN:
             raise Taken(what) from error
         if code == "NoSuchUpload":
