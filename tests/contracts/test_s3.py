@@ -11,12 +11,12 @@ import urllib.request
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rig import buckets
 from rig.buckets import connect
 from rig.journal import RecordingJournal
 from rig.r2 import Cut, Fault
 from rig.s3 import MIB, Watched, options, unfinished
-
 from tusplyr.core.errors import BytesLost, Conflict, LedgerDown, SpoolDown, StoreDown, Suspended
 from tusplyr.core.model import Content
 from tusplyr.ports import Staged
