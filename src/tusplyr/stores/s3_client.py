@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from boto3.session import Session
+import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -41,7 +41,7 @@ LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
 WORDS = {
     "InvalidAccessKeyId": "the access key is not known there; check the credentials",
     "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
-    "Unauthorized": "the credentials are wrong, or not for this account",
+    "Unauthorized": "they are not for this account, or wrong; check the credentials",
     "InvalidToken": "the session token is wrong",
     "ExpiredToken": "the credentials have expired",
     "AccessDenied": "the credentials do not allow this; they need to read, write and list objects in this bucket",
@@ -90,7 +90,7 @@ class S3Client:
         self._options = options
         self._aware = {"put_object": options.conditional, "complete_multipart_upload": options.conditional}
         with _translated(str(options.endpoint_url)):
-            self._s3: Any = Session().client(
+            self._s3: Any = boto3.client(
                 "s3",
                 endpoint_url=options.endpoint_url,
                 verify=options.ca,
