@@ -54,6 +54,7 @@ def connect(bucket: Bucket, *, expects: bool = False, **options: Any) -> Any:
         "response_checksum_validation": "when_required",
         "retries": {"total_max_attempts": 1},
         "s3": {"addressing_style": "path"},
+        "connect_timeout": 20,
         "read_timeout": 20,
     }
     client = boto3.session.Session().client(
