@@ -12,7 +12,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from http.client import parse_headers
 from io import BufferedReader
 from pathlib import Path
@@ -21,19 +21,15 @@ from uuid import uuid4
 
 import trustme
 
-from rig.proxy import Coded, reset
+from rig.proxy import reset
 from rig.r2_api import Api
 from rig.r2_faults import Cut, Fault, Pace, Seen
 from rig.r2_refusals import refuse
 from rig.r2_state import Bucket, Rules
-from rig.s3_wire import READ, Blob, Refused, Reply, Request
+from rig.s3_wire import READ, Blob, Ended, Refused, Reply, Request, pieces
 from rig.sigv4 import UNSIGNED, verify
 
 PATIENCE = 20.0  # seconds that `wait` waits
-
-
-class Ended(Exception):
-    """This connection is to end with a reset."""
 
 
 class R2:
@@ -165,7 +161,7 @@ class R2:
         shutil.rmtree(self._own)
 
     def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
-        self._threads = [one for one in self._threads[:1] + self._threads[1:] if one.is_alive() or not one.ident]
+        self._threads = [one for one in self._threads if one.is_alive()]
         thread = threading.Thread(target=target, args=arguments, name="r2")
         self._threads.append(thread)
         thread.start()
@@ -262,29 +258,12 @@ class R2:
 
     def _read_body(self, request: Request, reader: BufferedReader, seen: Seen, fault: Fault | None) -> None:
         request.body = Blob(self._blobs / uuid4().hex if self._blobs and request.length else None)
-        for data in self._pieces(request, reader):
+        for data in pieces(request, reader, self.pace.piece):
             request.body.write(data)
             seen.length += len(data)
             if fault and fault.cut is Cut.MIDDLE and seen.length * 2 >= (request.length or 0):
                 self._strike(fault, seen)
             self.pace.wait(len(data), self._over)
-
-    def _pieces(self, request: Request, reader: BufferedReader) -> Iterator[bytes]:
-        if "transfer-encoding" in request.headers:  # it will be refused, once the client has sent it all
-            body = Coded()
-            while not body.over:
-                line = reader.readline()
-                body.take(line)
-                if not line:
-                    raise Ended
-            return
-        left = request.length or 0
-        while left:
-            data = reader.read1(min(left, self.pace.piece))
-            if not data:
-                raise Ended
-            left -= len(data)
-            yield data
 
     def _carry_out(self, request: Request) -> Reply:
         try:

@@ -112,6 +112,8 @@ class Api:
 
     def list_objects(self, bucket: Bucket, request: Request) -> Reply:
         query = request.query
+        if query.get("delimiter"):
+            raise Refused(501, "NotImplemented", "The double knows no delimiter")
         prefix, limit = query.get("prefix", ""), int(query.get("max-keys", 1000))
         after = query.get("continuation-token") or query.get("start-after", "")
         keys = sorted((key for key in bucket.objects if key.startswith(prefix) and key > after), key=str.encode)

@@ -223,6 +223,13 @@ def test_lists_come_in_pages(client: Any) -> None:
     assert [[one["Key"] for one in page["Contents"]] for page in listed] == [["in/<", "in/a b"], ["in/é"]]
 
 
+def test_many_objects_are_deleted_at_once(client: Any, double: R2) -> None:
+    for key in ("a", "b", "c"):
+        client.put_object(Bucket="first", Key=key, Body=b"")
+    client.delete_objects(Bucket="first", Delete={"Objects": [{"Key": "a"}, {"Key": "c"}]})
+    assert list(double.bucket().objects) == ["b"]
+
+
 def test_a_bucket_says_what_is_configured(client: Any) -> None:
     client.head_bucket(Bucket="first")
     assert refused(client.head_bucket, Bucket="third") == (404, "404")
@@ -446,6 +453,14 @@ def test_a_double_that_is_down_lets_nobody_in_until_it_is_up_again(client: Any, 
         client.head_object(Bucket="first", Key="k")
     double.up()
     assert client.head_object(Bucket="first", Key="k")["ContentLength"] == 1
+
+
+def test_a_double_may_go_down_in_the_middle_of_a_request(client: Any, double: R2) -> None:
+    double.inject(Fault(operation="PutObject", strike=lambda _seen: double.down()))
+    with pytest.raises(BotoCoreError):
+        client.put_object(Bucket="first", Key="k", Body=b"x")
+    double.up()
+    client.put_object(Bucket="first", Key="n", Body=b"x")
 
 
 def test_every_request_is_recorded(client: Any, double: R2) -> None:
