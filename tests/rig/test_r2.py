@@ -13,12 +13,15 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError, ReadTimeoutError
 
 from rig.buckets import Bucket, at_double, connect, r2
-from rig.r2 import R2, Cut, Fault, Seen
+from rig.r2 import R2
+from rig.r2_faults import Cut, Fault, Seen
 from rig.r2_state import Condition, Rules
+from rig.sigv4 import signing_key
 
 PART = 1000
 
@@ -307,6 +310,26 @@ def test_a_request_must_be_signed_as_it_should(
     client = connect(Bucket(**words | options))
     assert refused(client.put_object, Bucket="first", Key="k", Body=b"x") == answer
     client.close()
+
+
+def test_the_key_of_a_day_is_that_of_the_published_example() -> None:
+    key = signing_key("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "20150830/us-east-1/iam/aws4_request")
+    assert key.hex() == "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9"
+
+
+def test_a_body_or_a_header_that_was_not_signed_is_refused() -> None:
+    def spoil(request: AWSPreparedRequest, **_: Any) -> None:
+        if request.method == "PUT":
+            request.body = b"other"
+        else:
+            request.headers["x-amz-added"] = "1"
+
+    with R2(tls=False) as double:  # without TLS this client signs what a body hashes to
+        client = connect(at_double(double))
+        client.meta.events.register("before-send.s3", spoil)
+        assert refused(client.put_object, Bucket="first", Key="k", Body=b"hello") == (400, "XAmzContentSHA256Mismatch")
+        assert refused(client.delete_object, Bucket="first", Key="k") == (403, "AccessDenied")
+        client.close()
 
 
 @pytest.mark.parametrize("skew", [901, -901])
