@@ -283,6 +283,14 @@ def test_of_two_at_once_one_sends_and_both_succeed(rig, long):
     rig.assert_whole(content, data)
 
 
+def test_one_write_a_second_for_each_key_is_enough(r2):
+    r2.bucket.double.rules.write_pause = 60.0
+    for data in (SHORT, r2.long):
+        content = content_of(data)
+        assert together([lambda c=content, d=data: r2.store.publish(c, staged(d))] * 3) == [True] * 3
+        r2.assert_whole(content, data)
+
+
 def test_of_two_processes_at_once_both_succeed_with_one_object(rig):
     """Each with a journal of its own; that is not meant to be, and loses nothing."""
     other = Watched(options(rig.bucket), RecordingJournal())
@@ -413,6 +421,14 @@ def test_what_is_halted_is_gone_on_with(rig):
     assert rig.restarted().publish(content, staged(rig.long))
     assert rig.store.calls.count("UploadPart") == 2
     rig.assert_whole(content, rig.long)
+
+
+def test_what_is_halted_from_the_start_begins_nothing(rig):
+    for data in (SHORT, rig.long):
+        with pytest.raises(Suspended):
+            rig.store.publish(content_of(data), staged(data), halted=lambda: True)
+    assert set(rig.store.calls) <= {"HeadObject"}
+    assert rig.journal.calls == []
 
 
 def test_what_is_halted_stops_in_the_middle_of_a_body(rig):

@@ -39,6 +39,12 @@ def composite(parts: Mapping[int, str]) -> str:
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
+def heed(halted: Halted) -> None:
+    """Go no further once that is asked for."""
+    if halted():
+        raise Suspended("publishing was asked to stop")
+
+
 class Digests(Struct, frozen=True):
     """What a window holds, in two words: MD5 as `Content-MD5` wants it, SHA-256 in hex."""
 
@@ -68,8 +74,7 @@ class Window:
         want = min(rest, READ, size if size >= 0 else READ)
         if want <= 0:
             return b""
-        if self._halted():
-            raise Suspended("publishing was asked to stop")
+        heed(self._halted)
         try:
             data = self._file.read(want)
         except OSError as error:
