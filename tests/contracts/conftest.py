@@ -6,6 +6,7 @@ import pytest
 
 from rig import buckets, versity
 from rig.buckets import Bucket, Fresh
+from rig.need import need
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,7 @@ def moto() -> Iterator[Fresh]:
 
 @pytest.fixture(scope="session")
 def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fresh]:
+    need(versity.BINARY.exists(), versity.MISSING)
     with versity.Versity(tmp_path_factory.mktemp("versity")) as running:
         yield running.fresh
 

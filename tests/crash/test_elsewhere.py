@@ -215,9 +215,9 @@ def test_readers_are_served_from_here_or_sent_to_the_bucket(tmp_path):
             assert fetched(r2, reply.headers["location"]) == LONG
             server.stop()
         public = "https://cdn.example.org"
-        with server_with(r2, tmp_path, DOWNLOADS="redirect", S3_PUBLIC_URL=public) as server:
-            with Client(server.port) as client:
-                assert client.request("GET", path).headers["location"] == f"{public}/{key_of(LONG)}"
+        third = server_with(r2, tmp_path, DOWNLOADS="redirect", S3_PUBLIC_URL=public)
+        with third as server, Client(server.port) as client:
+            assert client.request("GET", path).headers["location"] == f"{public}/{key_of(LONG)}"
 
 
 def fetched(r2: R2, url: str) -> bytes:

@@ -6,6 +6,7 @@ Invariant: two tests never share a bucket.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,10 @@ def connect(bucket: Bucket, *, expects: bool = False, **options: Any) -> Any:
         "response_checksum_validation": "when_required",
         "retries": {"total_max_attempts": 1},
         "s3": {"addressing_style": "path"},
+        "connect_timeout": 20,
         "read_timeout": 20,
     }
-    client = boto3.session.Session().client(
+    client = _session().client(
         "s3",
         endpoint_url=bucket.endpoint_url,
         verify=str(bucket.ca) if bucket.ca else False,
@@ -68,6 +70,12 @@ def connect(bucket: Bucket, *, expects: bool = False, **options: Any) -> Any:
     if not expects:
         client.meta.events.register_last("before-call.s3", _expect_nothing)
     return client
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """Read the description of S3 once: that takes longer than most tests."""
+    return boto3.session.Session()
 
 
 def _expect_nothing(params: dict[str, Any], **_: Any) -> None:

@@ -1,6 +1,7 @@
 """A real server whose store is our double of R2.
 
-Owns how the two are put together, and how a test waits until an upload is what it wants. Must not know what a test asks.
+Owns how the two are put together, and how a test waits until an upload is what it wants. Must not know what a test
+asks.
 """
 
 import json

@@ -1,20 +1,18 @@
 """A double of Cloudflare R2 on loopback, over TLS: it speaks S3, refuses what R2 refuses, and fails on request.
 
-Owns the sockets, the record of every request and the faults. The rules are in `r2_state`, the operations in `r2_api`.
+Owns the sockets, the record of every request and the faults. What they are is in `r2_faults`, what R2 refuses in
+`r2_refusals`, its rules in `r2_state` and its operations in `r2_api`.
 It must speak TLS, because clients sign and frame a body otherwise without it. Invariant: a request is recorded before
 anything is done with it, and what a fault says happens to exactly the requests that it names.
 """
 
 import contextlib
-import fnmatch
 import shutil
 import socket
 import ssl
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from http.client import parse_headers
 from io import BufferedReader
 from pathlib import Path
@@ -22,122 +20,16 @@ from typing import Self
 from uuid import uuid4
 
 import trustme
-from msgspec import Struct
 
-from rig.proxy import Coded, reset
-from rig.r2_api import Api, refuse
+from rig.proxy import reset
+from rig.r2_api import Api
+from rig.r2_faults import Cut, Fault, Pace, Seen
+from rig.r2_refusals import refuse
 from rig.r2_state import Bucket, Rules
-from rig.s3_wire import READ, Blob, Refused, Reply, Request
+from rig.s3_wire import READ, Blob, Ended, Refused, Reply, Request, pieces
 from rig.sigv4 import UNSIGNED, verify
 
 PATIENCE = 20.0  # seconds that `wait` waits
-PIECES = 20  # a second, at a limited rate
-CODES = {429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
-
-
-class Cut(StrEnum):
-    """Where in a request its connection ends, with a reset."""
-
-    HEAD = "head"  # nothing of the body was read
-    MIDDLE = "middle"  # half of the body was read
-    BODY = "body"  # all of it was read, nothing was carried out
-    ANSWER = "answer"  # it was carried out; the answer is lost
-    HALF = "half"  # it was carried out; half of the answer was sent
-
-
-class Seen(Struct, kw_only=True):
-    """One request, as far as it came."""
-
-    operation: str
-    bucket: str
-    key: str
-    part: int | None
-    method: str
-    query: dict[str, str]
-    headers: dict[str, str]  # names in lower case
-    length: int = 0  # bytes of the body that were read
-    status: int = 0  # of the answer; 0 when none was begun
-    fault: "Fault | None" = None
-
-
-class Fault(Struct, kw_only=True, frozen=True):
-    """What goes wrong, and for which requests: those `times` from the `nth` on that match.
-
-    Attributes:
-        operation: a pattern as in a shell: `UploadPart`, `*Multipart*`.
-        key: a pattern for the key.
-        part: the number of a part; None for any.
-        nth: which of the requests that match is the first (from 1) that it happens to, counted from `inject` on.
-        times: to how many in a row; None for all that follow.
-        status: answered in place of the real answer, with `code` and `retry_after`. 200 with a code is an error that
-            S3 only noticed after it had begun to answer.
-        cut: where the connection ends.
-        late: carry the request out first, whatever is answered then. A cut has a place of its own.
-        strike: called when it happens, before a wait: the place to kill a server.
-        gate: wait for this to be set.
-        hang: seconds of silence.
-        rate: bytes a second of the answer's body.
-    """
-
-    operation: str = "*"
-    key: str = "*"
-    part: int | None = None
-    nth: int = 1
-    times: int | None = 1
-    status: int | None = None
-    code: str = ""
-    retry_after: str = ""
-    cut: Cut | None = None
-    late: bool = False
-    strike: Callable[[Seen], None] | None = None
-    gate: threading.Event | None = None
-    hang: float = 0.0
-    rate: float | None = None
-
-    def names(self, seen: Seen) -> bool:
-        named = fnmatch.fnmatchcase(seen.operation, self.operation) and fnmatch.fnmatchcase(seen.key, self.key)
-        return named and self.part in {None, seen.part}
-
-    def instead(self) -> Reply:
-        """Make the answer that is given in place of the real one."""
-        assert self.status is not None
-        code = self.code or CODES.get(self.status, "InternalError")
-        headers = {"Retry-After": self.retry_after} if self.retry_after else {}
-        return Refused(self.status, code, "A fault was injected.", headers).reply()
-
-    @property
-    def moment(self) -> str:
-        """When it happens: at the head, in the middle of the body, before it is carried out, or after."""
-        if self.cut in {Cut.HEAD, Cut.MIDDLE}:
-            return str(self.cut)
-        return "after" if self.late or self.cut in {Cut.ANSWER, Cut.HALF} else "before"
-
-
-class Ended(Exception):
-    """This connection is to end with a reset."""
-
-
-class Pace:
-    """So many bytes a second, shared by all who ask; None is as fast as it goes."""
-
-    def __init__(self, rate: float | None) -> None:
-        self.rate = rate
-        self._free = 0.0
-        self._lock = threading.Lock()
-
-    @property
-    def piece(self) -> int:
-        return READ if self.rate is None else max(1, min(READ, int(self.rate / PIECES)))
-
-    def wait(self, count: int, over: threading.Event) -> None:
-        """Wait until these bytes may have passed, or the server ends."""
-        if self.rate is None:
-            return
-        with self._lock:
-            now = time.monotonic()
-            self._free = max(self._free, now) + count / self.rate
-            pause = self._free - now
-        over.wait(pause)
 
 
 class R2:
@@ -155,7 +47,6 @@ class R2:
         ca: the certificate to trust, a file; None without TLS.
         seen: every request in the order in which they came.
         skew: seconds by which its clock is ahead.
-        down: while true, connections are reset as soon as they come.
     """
 
     access_key = "double-access-key"
@@ -176,7 +67,6 @@ class R2:
         self.pace = Pace(rate)
         self.seen: list[Seen] = []
         self.skew = 0.0
-        self.down = False
         self._blobs = folder
         self._faults: list[tuple[Fault, list[Seen]]] = []
         self._change = threading.Condition()  # of `seen`, of statuses and of the faults
@@ -186,9 +76,7 @@ class R2:
         self._own = Path(tempfile.mkdtemp(prefix="r2-"))
         self.ca = self._own / "ca.pem" if tls else None
         self._context = self._certify(self.ca) if self.ca else None
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        if rate is not None:  # else the kernel takes in far more than the server reads
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
@@ -198,6 +86,12 @@ class R2:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
         return context
+
+    def _listen(self, port: int) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        if self.pace.rate is not None:  # else the kernel takes in far more than the server reads
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        return listener
 
     def inject(self, fault: Fault) -> list[Seen]:
         """Let something go wrong from now on; return the list of the requests that match it, which grows."""
@@ -237,11 +131,14 @@ class R2:
         found = self.bucket(bucket).objects[key]
         return b"".join(found.read(0, found.length))
 
-    def __enter__(self) -> Self:
+    def up(self) -> None:
+        """Listen again on the same port, with everything that was there before."""
+        self._over.clear()
+        self._listener = self._listen(self.port)
         self._spawn(self._accept)
-        return self
 
-    def __exit__(self, *_rest: object) -> None:
+    def down(self) -> None:
+        """Cut every connection and refuse new ones; what is in the buckets stays."""
         self._over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
@@ -250,11 +147,21 @@ class R2:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(one, socket.SHUT_RDWR)  # not that of TLS, whose state is its thread's
         for thread in self._threads:
-            thread.join()
+            if thread is not threading.current_thread():  # a fault may call this
+                thread.join()
+        self._threads.clear()
+
+    def __enter__(self) -> Self:
+        self._spawn(self._accept)
+        return self
+
+    def __exit__(self, *_rest: object) -> None:
+        if self._threads:
+            self.down()
         shutil.rmtree(self._own)
 
     def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
-        self._threads = [one for one in self._threads[:1] + self._threads[1:] if one.is_alive() or not one.ident]
+        self._threads = [one for one in self._threads if one.is_alive()]
         thread = threading.Thread(target=target, args=arguments, name="r2")
         self._threads.append(thread)
         thread.start()
@@ -265,10 +172,7 @@ class R2:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self.down:
-                reset(client)
-            else:
-                self._spawn(self._connection, client)
+            self._spawn(self._connection, client)
 
     def _connection(self, client: socket.socket) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -354,29 +258,12 @@ class R2:
 
     def _read_body(self, request: Request, reader: BufferedReader, seen: Seen, fault: Fault | None) -> None:
         request.body = Blob(self._blobs / uuid4().hex if self._blobs and request.length else None)
-        for data in self._pieces(request, reader):
+        for data in pieces(request, reader, self.pace.piece):
             request.body.write(data)
             seen.length += len(data)
             if fault and fault.cut is Cut.MIDDLE and seen.length * 2 >= (request.length or 0):
                 self._strike(fault, seen)
             self.pace.wait(len(data), self._over)
-
-    def _pieces(self, request: Request, reader: BufferedReader) -> Iterator[bytes]:
-        if "transfer-encoding" in request.headers:  # it will be refused, once the client has sent it all
-            body = Coded()
-            while not body.over:
-                line = reader.readline()
-                body.take(line)
-                if not line:
-                    raise Ended
-            return
-        left = request.length or 0
-        while left:
-            data = reader.read1(min(left, self.pace.piece))
-            if not data:
-                raise Ended
-            left -= len(data)
-            yield data
 
     def _carry_out(self, request: Request) -> Reply:
         try:
@@ -394,9 +281,9 @@ class R2:
         if request.method == "HEAD":
             line.sendall(head)
             return
-        body = memoryview(b"".join(reply.body)) if half else b""
         if half:
-            line.sendall(head + body[: len(body) // 2])
+            body = b"".join(reply.body)
+            line.sendall(head + body[: len(body) // 2] if body else head[: len(head) // 2])
             return
         line.sendall(head)
         for data in reply.body:

@@ -9,9 +9,10 @@ from typing import Any
 
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
-from rig.buckets import MIB, Bucket, connect
+from rig.buckets import MIB, Bucket
 from tusplyr.ports import Journal
 from tusplyr.stores.s3 import S3Store
+from tusplyr.stores.s3_client import S3Client
 from tusplyr.stores.s3_options import S3Options
 
 
@@ -69,9 +70,14 @@ class Watched(S3Store):
             raise ReadTimeoutError(endpoint_url="deaf")
 
 
+def raw(bucket: Bucket) -> Any:
+    """Return the bare client of a store of its own, to look at a bucket. The caller closes it."""
+    return S3Client(options(bucket))._s3
+
+
 def unfinished(bucket: Bucket) -> list[str]:
     """Return the keys of all multipart transfers in the buckets of a test."""
-    client = connect(bucket)
+    client = raw(bucket)
     try:
         return [
             upload["Key"]
@@ -82,4 +88,4 @@ def unfinished(bucket: Bucket) -> list[str]:
         client.close()
 
 
-__all__ = ["MIB", "Watched", "options", "unfinished"]
+__all__ = ["MIB", "Watched", "options", "raw", "unfinished"]

@@ -1,7 +1,7 @@
 """What an S3 server and its client say to each other, as values: a request, a reply, a refusal, and bytes that came.
 
-Must not know what an operation does, nor sockets. Invariant: what a body hashes to is known once it is whole, and no
-body is ever copied: an object is made of the bytes of its parts as they came.
+Must not know what an operation does, nor connections. Invariant: what a body hashes to is known once it is whole, and
+no body is ever copied: an object is made of the bytes of its parts as they came.
 """
 
 import hashlib
@@ -9,13 +9,17 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from email.utils import formatdate
+from functools import cached_property
 from http import HTTPStatus
+from io import BufferedReader
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
 from msgspec import Struct, field
+
+from rig.proxy import Coded
 
 READ = 1 << 18
 MARKS = ("uploads", "uploadId", "cors", "lifecycle", "location", "delete", "list-type")  # in a query: which operation
@@ -59,6 +63,10 @@ class Refused(Exception):
         )
 
 
+class Ended(Exception):
+    """The connection is over, or is to be."""
+
+
 class Blob:
     """Bytes in the order in which they came, in memory or in a file of their own."""
 
@@ -68,12 +76,10 @@ class Blob:
         self._file = file
         self._sink = file.open("wb") if file else None
         self._md5 = hashlib.md5()
-        self._sha256 = hashlib.sha256()
 
     def write(self, data: bytes) -> None:
         self.length += len(data)
         self._md5.update(data)
-        self._sha256.update(data)
         if self._sink is None:
             self._memory += data
         else:
@@ -96,9 +102,12 @@ class Blob:
     def md5(self) -> bytes:
         return self._md5.digest()
 
-    @property
+    @cached_property
     def sha256(self) -> bytes:
-        return self._sha256.digest()
+        digest = hashlib.sha256()
+        for data in self.read(0, self.length):
+            digest.update(data)
+        return digest.digest()
 
     def checksum(self, algorithm: str) -> str:
         """Say what they hash to, as a header of S3 has it."""
@@ -163,6 +172,25 @@ class Reply(Struct):
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in (fixed | self.headers).items()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def pieces(request: Request, reader: BufferedReader, length: int) -> Iterator[bytes]:
+    """Read the body of a request, at most so many bytes at once. Raises `Ended` when it ends too early."""
+    if "transfer-encoding" in request.headers:  # it will be refused, once the client has sent it all
+        body = Coded()
+        while not body.over:
+            line = reader.readline()
+            body.take(line)
+            if not line:
+                raise Ended
+        return
+    left = request.length or 0
+    while left:
+        data = reader.read1(min(left, length))
+        if not data:
+            raise Ended
+        left -= len(data)
+        yield data
 
 
 def document(name: str, *inner: str) -> Reply:

@@ -5,7 +5,6 @@ Invariant: no process outlives the `with` block.
 """
 
 import http.client
-import shutil
 import subprocess
 import time
 from itertools import count
@@ -15,7 +14,7 @@ from typing import Self
 from rig.buckets import Bucket
 from rig.server import LOG_TAIL, free_port
 
-BINARY = shutil.which("versitygw") or shutil.which("versitygw", path=Path(__file__).parents[2] / ".work" / "bin")
+BINARY = Path(__file__).parents[2] / ".work" / "bin" / "versitygw"  # the version that the Makefile pins, no other
 MISSING = "versitygw is missing: run `make .work/bin/versitygw` (`make e2e` does; it needs go)"
 START_LIMIT = 30.0  # seconds until it answers; CI machines are shared
 

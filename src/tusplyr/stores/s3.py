@@ -17,7 +17,7 @@ from tusplyr.ports import Halted, Journal, Staged, never
 from tusplyr.stores.s3_client import Found, S3Client, Taken
 from tusplyr.stores.s3_object import S3Object
 from tusplyr.stores.s3_options import S3Options
-from tusplyr.stores.s3_parts import READ, Window
+from tusplyr.stores.s3_parts import READ, Window, heed
 from tusplyr.stores.s3_transfer import Keys, Transfers
 
 
@@ -35,10 +35,18 @@ class S3Store:
 
     def publish(self, content: Content, source: Staged, *, compare: bool = True, halted: Halted = never) -> bool:
         """See `ports.Store.publish`. One request for a short content; for one of n parts, n + 3."""
-        with self._keys.hold(content.key, halted):
+        with self._keys.hold(content.key, halted) as waited:
+            short = content.length <= self._options.single_put_limit
             try:
-                put = self._short if content.length <= self._options.single_put_limit else self._long
-                there = put(content, source, halted)
+                # R2 does not say that it refuses the last request of a transfer on a taken key. And it takes one write
+                # a second for each key, before it looks whether the write is to be refused.
+                asks = waited or not short or not self._client.puts_once
+                there = self._client.head(content.key) if asks else None
+                if there is None:
+                    put = self._short if short else self._transfers.send
+                    put(content, source, halted)
+                elif begun := self._journal.find(content.key):
+                    self._transfers.drop(begun)
             except Taken as error:
                 there = self._client.head(content.key)
                 if there is None:
@@ -85,26 +93,14 @@ class S3Store:
         """Close the connections. Not part of `Store`: whoever makes one ends it."""
         self._client.close()
 
-    def _short(self, content: Content, source: Staged, halted: Halted) -> Found | None:
-        """Write it in one request, or say what is there."""
-        if not self._client.puts_once and (there := self._client.head(content.key)):
-            return there
+    def _short(self, content: Content, source: Staged, halted: Halted) -> None:
+        """Write it in one request."""
         with source.open() as file:
             window = Window(file, 0, content.length, halted)
             digests = window.digests(sha256=True)
             if digests.sha256 != content.sha256:
                 raise SpoolDown(f"the staged bytes of {content.key} are not what was received")
             self._client.put(content, window, digests.md5)
-        return None
-
-    def _long(self, content: Content, source: Staged, halted: Halted) -> Found | None:
-        """Write it in parts, or say what is there: R2 does not promise to refuse the last request on a taken key."""
-        there = self._client.head(content.key)
-        if there is None:
-            self._transfers.send(content, source, halted)
-        elif begun := self._journal.find(content.key):
-            self._transfers.drop(begun)
-        return there
 
     def _same(self, content: Content, there: Found, halted: Halted) -> bool:
         """Return True, or raise `Conflict`. Only what somebody else has put there is read."""
@@ -119,8 +115,7 @@ class S3Store:
         digest = hashlib.sha256()
         with S3Object(self._client, key, there) as file:
             while data := file.read(READ):
-                if halted():
-                    raise Suspended("publishing was asked to stop")
+                heed(halted)
                 digest.update(data)
         return digest.hexdigest()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from boto3.session import Session
+import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -41,7 +41,7 @@ LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
 WORDS = {
     "InvalidAccessKeyId": "the access key is not known there; check the credentials",
     "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
-    "Unauthorized": "the credentials are wrong, or not for this account",
+    "Unauthorized": "they are not for this account, or wrong; check the credentials",
     "InvalidToken": "the session token is wrong",
     "ExpiredToken": "the credentials have expired",
     "AccessDenied": "the credentials do not allow this; they need to read, write and list objects in this bucket",
@@ -219,7 +219,7 @@ class S3Client:
 def connect(options: S3Options) -> Any:
     """Return boto3's client, set up as R2 needs it. Raises `StoreDown` for what it cannot be made of."""
     with translated(str(options.endpoint_url or "AWS")):
-        client = Session().client(
+        client: Any = boto3.client(
             "s3",
             endpoint_url=options.endpoint_url,
             verify=options.ca,

@@ -22,7 +22,7 @@ READ = MIB  # bytes of one read
 
 def part_size(length: int, preferred: int) -> int:
     """Return the bytes of every part but the last: `preferred`, or as many whole MiB as `MOST` parts need."""
-    return max(preferred, -(-length // (MOST * MIB)) * MIB)
+    return preferred if length <= MOST * preferred else -(-length // (MOST * MIB)) * MIB
 
 
 def part_count(length: int, size: int) -> int:
@@ -37,6 +37,12 @@ def composite(parts: Mapping[int, str]) -> str:
     except ValueError:
         return ""
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def heed(halted: Halted) -> None:
+    """Go no further once that is asked for."""
+    if halted():
+        raise Suspended("publishing was asked to stop")
 
 
 class Digests(Struct, frozen=True):
@@ -64,15 +70,16 @@ class Window:
             Suspended: it was asked for.
             BytesLost: the file ends before the window.
         """
-        if self._halted():
-            raise Suspended("publishing was asked to stop")
         rest = self._length - self._at
         want = min(rest, READ, size if size >= 0 else READ)
+        if want <= 0:
+            return b""
+        heed(self._halted)
         try:
             data = self._file.read(want)
         except OSError as error:
             raise SpoolDown(f"the staged bytes cannot be read: {error}") from error
-        if want and not data:
+        if not data:
             raise BytesLost(f"the staged bytes end {rest} bytes early")
         self._at += len(data)
         return data

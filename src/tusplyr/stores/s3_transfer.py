@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 
@@ -18,7 +18,7 @@ from tusplyr.core.model import Content
 from tusplyr.ports import Halted, Journal, Multipart, Staged
 from tusplyr.stores.s3_client import S3Client, Taken, Vanished
 from tusplyr.stores.s3_options import S3Options
-from tusplyr.stores.s3_parts import MOST, Window, composite, part_count, part_size
+from tusplyr.stores.s3_parts import MOST, Window, composite, heed, part_count, part_size
 
 TICK = 0.1  # seconds between two looks whether it is to stop
 PATIENCE = (
@@ -66,6 +66,7 @@ class Transfers:
         self._journal.forget(transfer.key)
 
     def _send(self, content: Content, source: Staged, halted: Halted) -> None:
+        heed(halted)
         transfer = self._resumed(content) or self._begun(content)
         parts = dict(transfer.parts)
         for number, etag in self._landing(content, source, transfer, halted):
@@ -172,16 +173,20 @@ class Keys:
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, key: str, halted: Callable[[], bool]) -> Iterator[None]:
-        """Hold a key for the length of a block. `Suspended` where that would have to be waited for and is not to be."""
+    def hold(self, key: str, halted: Halted) -> Iterator[bool]:
+        """Hold a key for the length of a block, which is told whether somebody else had it just now.
+
+        `Suspended` where it would have to be waited for and is not to be.
+        """
+        waited = False
         with self._changed:
             while key in self._held:
-                if halted():
-                    raise Suspended("publishing was asked to stop")
+                waited = True
+                heed(halted)
                 self._changed.wait(TICK)
             self._held.add(key)
         try:
-            yield
+            yield waited
         finally:
             with self._changed:
                 self._held.discard(key)
