@@ -94,6 +94,8 @@ def retry(settings: Settings, upload_ids: tuple[str, ...], every: bool) -> None:
     wrong = 0
     with told(app.StartFailed):
         outcomes = list(jobs.retry(settings, upload_ids))
+    if not outcomes:
+        click.echo("Nothing waits to be published.")
     for upload_id, instead in outcomes:
         if not instead:
             click.echo(f"{_plain(upload_id)} is due now")
