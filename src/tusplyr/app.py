@@ -20,6 +20,7 @@ from pathlib import Path
 import uvloop
 from litestar import Request
 from msgspec import Struct
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from tusplyr import logs
@@ -103,7 +104,9 @@ def sweep(settings: Settings) -> SweepReport:
     """
 
     async def run() -> SweepReport:
-        async with _wired(settings) as wired:
+        # A running server may have promised another time than this command was told of, and expires by itself.
+        limits = _limits(settings) if alone else replace(_limits(settings), expire_after=None)
+        async with _wired(settings, limits) as wired:
             return await (wired.sweeper.sweep(grace=0.0) if alone else wired.sweeper.sweep())
 
     with ExitStack() as stack:
@@ -123,7 +126,8 @@ def terminate(settings: Settings, upload_id: str) -> bool:
     """
 
     async def run() -> bool:
-        async with _wired(settings) as wired:
+        # Whether it has expired is the server's to say: here it is to be ended in any case.
+        async with _wired(settings, replace(_limits(settings), expire_after=None)) as wired:
             try:
                 await wired.engine.terminate(upload_id)
             except NotFound:
@@ -170,7 +174,7 @@ def _check(store: FilesystemStore, key: str, content: Content | None) -> Checked
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with _wired(settings) as wired:
+    async with _wired(settings, _limits(settings)) as wired:
         await wired.sweeper.sweep(grace=0.0)  # no request is under way yet: nothing needs to be spared
         pool = Pool(settings.buffers)
         app = _application(settings, wired, pool)
@@ -241,7 +245,7 @@ def _checks(settings: Settings, wired: Wired) -> dict[str, ops.Check]:
 
 
 @asynccontextmanager
-async def _wired(settings: Settings) -> AsyncIterator[Wired]:
+async def _wired(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
     async with AsyncExitStack() as stack:
         ledger = await SqlLedger.open(settings.database)
         stack.push_async_callback(ledger.close)
@@ -264,7 +268,6 @@ async def _wired(settings: Settings) -> AsyncIterator[Wired]:
             provider=provider,
             tally=tally,
         )
-        limits = _limits(settings)
         sweeper = Sweeper(
             ledger=ledger,
             spool=spool,

@@ -18,7 +18,7 @@ from tusplyr.ports import Claims, Ledger, Queue
 log = logging.getLogger(__name__)
 
 GLANCE = 5.0  # seconds between looks at the queue
-BATCH = 16  # rows per look, beside those that are being assembled
+BATCH = 16  # rows per look of each sort, beside those that are being assembled
 
 
 class Worker:
@@ -45,11 +45,11 @@ class Worker:
         """Work until cancelled."""
         while True:
             try:
-                for upload in await self._queue.due(self._clock(), BATCH + self._assembler.busy):
-                    if upload.status is Status.ASSEMBLING:
-                        self._assembler.begin(upload.id)
-                    else:
-                        await self._publish(upload.id)
+                now = self._clock()
+                for upload in await self._queue.due(Status.ASSEMBLING, now, BATCH + self._assembler.busy):
+                    self._assembler.begin(upload.id)
+                for upload in await self._queue.due(Status.RECEIVED, now, BATCH):
+                    await self._publish(upload.id)
             except Exception:  # one of the two loops: nothing may end it
                 log.exception("publishing from the queue failed; trying again in %g s", GLANCE)
             await asyncio.sleep(GLANCE)

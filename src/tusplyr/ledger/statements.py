@@ -33,12 +33,12 @@ class Statements(Struct, frozen=True, kw_only=True):
         checkpoint: move the offset.
         complete: move the offset to the end and the status with it.
         move: change the status.
-        expire: change it only while nothing more has arrived.
+        expire: change it only if nothing else has changed.
         idle: `receiving` uploads with an id from ``low`` up to ``high``, last changed at ``before`` or earlier,
             at most
             ``limit``.
         postpone: record a failed attempt.
-        due: uploads to publish, due before ``now``, at most ``limit``.
+        due: uploads that are ``status`` and wait, due before ``now``, at most ``limit``.
         purge: delete ``limit`` rows that ended and were last changed before ``before``.
         remember: add a row of `contents`, or touch the one that is there if it is this content, and no other.
         content: what is published under ``key``.
@@ -68,13 +68,13 @@ def compile_for(dialect: Dialect) -> Statements:
 
     return Statements(
         create=sql(insert(uploads)),
-        touch=sql(_change(("offset",), ("updated_at",))),
+        touch=sql(_change(("offset",), ("updated_at", "epoch"))),
         unneeded=sql(_unneeded()),
         get=sql(select(uploads).where(uploads.c.id == bindparam("id"))),
         checkpoint=sql(_progress(())),
-        complete=sql(_progress(("sha256", "status", "epoch", "due_at"))),
+        complete=sql(_progress(("sha256", "status", "epoch", "due_at", "error"))),
         move=sql(_change((), MOVED)),
-        expire=sql(_change(("offset",), MOVED)),
+        expire=sql(_change(("updated_at",), MOVED)),
         idle=sql(_idle()),
         postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "updated_at"))),
         due=sql(_due()),
@@ -98,7 +98,9 @@ def _progress(changed: tuple[str, ...]) -> ClauseElement:
 
 
 def _due() -> ClauseElement:
-    waiting = select(uploads).where(text(DUE), uploads.c.due_at <= bindparam("now"))
+    waiting = select(uploads).where(
+        text(DUE), uploads.c.status == bindparam("status"), uploads.c.due_at <= bindparam("now")
+    )
     return _first(waiting.order_by(uploads.c.due_at))
 
 
