@@ -1,11 +1,12 @@
 # tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e, page and bench also node (20 or
-# newer) and npm; e2e also chromium, nginx, maven and a JDK.
+# newer) and npm; e2e also chromium, nginx, maven, a JDK and go.
 .DEFAULT_GOAL := help
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
 STAMP  := $(VENV)/.installed
 PYTEST := $(BIN)/pytest
+GATEWAY := .work/bin/versitygw
 
 help:  ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,7 +38,7 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules  ## real clients, a proxy that cuts, browsers, nginx (see the first lines)
+e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules $(GATEWAY)  ## real clients, a proxy that cuts, browsers, nginx, a real S3 server (see the first lines)
 	$(PYTEST) -m e2e
 
 page: web/page/node_modules  ## build the page at / from web/page (needs node and npm)
@@ -53,6 +54,9 @@ web/page/node_modules: web/page/package-lock.json
 tests/e2e/js/node_modules: tests/e2e/js/package-lock.json
 	cd tests/e2e/js && npm ci
 	touch $@
+
+$(GATEWAY):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 tests/e2e/java/lib: tests/e2e/java/pom.xml
 	mvn -q -B -C -f $< dependency:copy-dependencies -DoutputDirectory=lib
