@@ -76,7 +76,7 @@ docs: $(STAMP)  ## write the generated pages again
 	PYTHONPATH=tests $(BIN)/python -m rig.conformance > docs/conformance.md
 
 lock: $(STAMP)  ## resolve the dependencies again (needs uv)
-	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml --extra s3 -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml --group dev -o requirements-dev.lock
 
 wheel: $(STAMP)  ## build dist/*.whl

@@ -44,15 +44,17 @@ DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "rena
 class LateStore:
     """A store that refuses one content once."""
 
+    prompt = True
+
     def __init__(self, target) -> None:
         self.target = target
         self.refused = False
 
-    def publish(self, content, source, *, compare=True):
+    def publish(self, content, source, **how):
         if content.length == len(LATE) and not self.refused:
             self.refused = True
             raise StoreDown("not now")
-        return self.target.publish(content, source, compare=compare)
+        return self.target.publish(content, source, **how)
 
     def open(self, key):
         return self.target.open(key)

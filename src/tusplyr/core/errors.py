@@ -276,7 +276,15 @@ class Suspended(TusplyrError):
 
 
 class StoreDown(Broken):
-    """The store could not be reached, read or written."""
+    """The store could not be reached, read or written.
+
+    Attributes:
+        retry_after: seconds in which it wants to be left alone; None where it did not say.
+    """
 
     code = "store_down"
     status = 503
+
+    def __init__(self, text: str, retry_after: int | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
