@@ -23,6 +23,7 @@ Figures = dict[str, float]
 
 STALL = 300_000  # bytes that arrive before a client goes silent
 PATCH = 8 * MIB
+_PARTIALS = 8
 _CROWD = 100
 _STALLED = 2.0  # seconds that stalled clients are watched
 _TAKEOVER_LIMIT = 8.0  # seconds after which a takeover counts as not possible
@@ -39,6 +40,7 @@ class Sizes:
     small_seconds: float
     crowd_each: int
     checked: int
+    partial: int
 
 
 FULL = Sizes(
@@ -48,6 +50,7 @@ FULL = Sizes(
     small_seconds=1.0,
     crowd_each=16 * MIB,
     checked=256 * MIB,
+    partial=512 * MIB,
 )
 QUICK = Sizes(
     large=64 * MIB,
@@ -56,6 +59,7 @@ QUICK = Sizes(
     small_seconds=0.4,
     crowd_each=MIB,
     checked=32 * MIB,
+    partial=16 * MIB,
 )
 
 Measure = Callable[[Running, Sizes], Figures]
@@ -302,6 +306,35 @@ def checksum(running: Running, sizes: Sizes) -> Figures:
     }
 
 
+def concatenation(running: Running, sizes: Sizes) -> Figures:
+    """Eight partial uploads into a final one: until the reply, until HEAD says it is whole, and what the disk did."""
+    with Connection(running.port) as connection:
+        if "concatenation" not in connection.extensions(running.server.path):
+            raise ClientError("concatenation is not offered")
+        partials = []
+        for _ in range(_PARTIALS):
+            body = payload(sizes.partial)
+            path = connection.create(running.server.path, body.length, extra="Upload-Concat: partial\r\n")
+            connection.append(path, body, 0, body.length)
+            partials.append(path)
+        read, written = process.disk_bytes(running.pid)
+        begun = time.perf_counter()
+        path = connection.concatenate(running.server.path, partials)
+        replied = time.perf_counter() - begun
+        total = _PARTIALS * sizes.partial
+        while connection.offset(path).headers.get("upload-offset") != str(total):
+            time.sleep(0.05)
+        done = time.perf_counter() - begun
+        read_after, written_after = process.disk_bytes(running.pid)
+    return {
+        "concatenation, reply ms": replied * 1000,
+        "concatenation, MiB/s": total / MIB / done,
+        "concatenation, disk reads / length": (read_after - read) / total,
+        "concatenation, disk writes / length": (written_after - written) / total,
+        **_memory(running, "concatenating"),
+    }
+
+
 def _checksum_line(body: Payload, start: int, stop: int) -> str:
     digest = hashlib.sha256()
     for view in body.pieces(start, stop, MIB):
@@ -324,4 +357,5 @@ CASES = (
     Case("takeover", takeover, share=1 / 3),
     *(Case(f"takeover-{method.lower()}", takeover_by(method), share=1 / 3) for method in ("HEAD", "PATCH", "DELETE")),
     Case("checksum", checksum),
+    Case("concatenation", concatenation, share=0, fresh=True),
 )

@@ -43,9 +43,9 @@ def head(method: str, path: str, length: int, extra: str = "") -> bytes:
     return f"{method} {path} HTTP/1.1\r\n{always}{extra}\r\n".encode()
 
 
-def create_head(path: str, length: int) -> bytes:
-    """Return the head of a creation."""
-    return head("POST", path, 0, f"Upload-Length: {length}\r\nUpload-Metadata: {METADATA}\r\n")
+def create_head(path: str, length: int, extra: str = "") -> bytes:
+    """Return the head of a creation. `extra` as for `head`."""
+    return head("POST", path, 0, f"Upload-Length: {length}\r\nUpload-Metadata: {METADATA}\r\n{extra}")
 
 
 def patch_head(path: str, offset: int, length: int, extra: str = "") -> bytes:
@@ -111,9 +111,15 @@ class Connection:
             data += received
         return reply
 
-    def create(self, path: str, length: int) -> str:
-        """Create an upload of `length` bytes; return its path."""
-        self.socket.sendall(create_head(path, length))
+    def create(self, path: str, length: int, *, extra: str = "") -> str:
+        """Create an upload of `length` bytes; return its path. `extra` as for `head`."""
+        self.socket.sendall(create_head(path, length, extra))
+        return location(self.read_reply())
+
+    def concatenate(self, path: str, partials: list[str]) -> str:
+        """Ask for the final upload of these; return its path."""
+        extra = f"Upload-Concat: final;{' '.join(partials)}\r\nUpload-Metadata: {METADATA}\r\n"
+        self.socket.sendall(head("POST", path, 0, extra))
         return location(self.read_reply())
 
     def extensions(self, path: str) -> set[str]:

@@ -42,6 +42,16 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICK
 
 
+def disk_bytes(pid: int) -> tuple[int, int]:
+    """Return the bytes that the tree has had read from and written to disk so far."""
+    read = written = 0
+    for each in tree(pid):
+        fields = dict(line.split(": ") for line in Path(f"/proc/{each}/io").read_text().splitlines())
+        read += int(fields["read_bytes"])
+        written += int(fields["write_bytes"])
+    return read, written
+
+
 def memory(pid: int) -> Memory:
     """Return what the tree holds. Peaks of several processes are added, which can only overstate them."""
     sums = {"VmRSS": 0, "VmHWM": 0}

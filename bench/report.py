@@ -105,6 +105,10 @@ TARGETS = (
         Target(f"takeover from a stalled request by {method}, ms", _worst(f"takeover by {method} ms"), False, 100.0)
         for method in ("HEAD", "PATCH", "DELETE")
     ),
+    Target("concatenation of 4 GiB, until the reply, ms", _worst("concatenation, reply ms"), False, 2000.0),
+    Target("concatenation, disk reads / length", _worst("concatenation, disk reads / length"), False, 1.05),
+    Target("concatenation, disk writes / length", _worst("concatenation, disk writes / length"), False, 1.05),
+    Target("RSS above idle, concatenating, MiB", _worst("RSS concatenating MiB"), False, 16.0),
     Target("throughput with a sha256 checksum / without", _worst("sha256 checksum / without"), True, 0.6),
 )
 

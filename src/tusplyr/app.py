@@ -95,7 +95,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with wired_up(settings) as wired:
+    async with wired_up(settings, limits_of(settings)) as wired:
         # No request is under way yet: nothing needs to be spared. A bucket that is away does not hold up the start.
         await wired.sweeper.sweep(grace=0.0, everywhere=False)
         pool = Pool(settings.buffers)
@@ -159,7 +159,7 @@ def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
             *(page if settings.has_page else ()),
         ],
         base_path=settings.base_path,
-        limits=_limits(settings),
+        limits=limits_of(settings),
         origins=settings.cors_origins,
     )
 
@@ -205,7 +205,7 @@ async def _stuck(wired: Wired) -> str | None:
 
 
 @asynccontextmanager
-async def wired_up(settings: Settings) -> AsyncIterator[Wired]:
+async def wired_up(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
     """Put everything together, for the length of a block. Raises as what it opens."""
     async with AsyncExitStack() as stack:
         ledger = await SqlLedger.open(settings.database)
@@ -244,7 +244,6 @@ async def wired_up(settings: Settings) -> AsyncIterator[Wired]:
             provider=provider,
             tally=tally,
         )
-        limits = _limits(settings)
         sweeper = Sweeper(
             ledger=ledger,
             queue=ledger,
@@ -327,7 +326,8 @@ def _look(spool: Path) -> int:
     return free_bytes(spool)
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """Return what these settings allow."""
     return Limits(settings.max_length, settings.expire_after or None, forget=settings.gone_as_not_found)
 
 

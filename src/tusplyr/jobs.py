@@ -12,8 +12,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tusplyr.app import StartFailed, chosen_store, locked, wired_up
+from tusplyr.app import StartFailed, chosen_store, limits_of, locked, wired_up
 from tusplyr.core.digest import hash_file_chunked
 from tusplyr.core.errors import NotFound, StoreDown, Superseded, TusplyrError
 from tusplyr.core.model import Content
@@ -48,7 +49,9 @@ def sweep(settings: Settings) -> SweepReport:
     """
 
     async def run() -> SweepReport:
-        async with wired_up(settings) as wired:
+        # A running server may have promised another time than this command was told of, and expires by itself.
+        limits = limits_of(settings) if alone else replace(limits_of(settings), expire_after=None)
+        async with wired_up(settings, limits) as wired:
             return await (wired.sweeper.sweep(grace=0.0) if alone else wired.sweeper.sweep())
 
     with ExitStack() as stack:
@@ -68,7 +71,8 @@ def terminate(settings: Settings, upload_id: str) -> bool:
     """
 
     async def run() -> bool:
-        async with wired_up(settings) as wired:
+        # Whether it has expired is the server's to say: here it is to be ended in any case.
+        async with wired_up(settings, replace(limits_of(settings), expire_after=None)) as wired:
             try:
                 await wired.engine.terminate(upload_id)
             except NotFound:
@@ -88,7 +92,8 @@ def retry(settings: Settings, upload_ids: Sequence[str]) -> Iterator[tuple[str, 
         ledger = await SqlLedger.open(settings.database)
         try:
             now = time.time()
-            named = upload_ids or [row.id for row in await ledger.due(FOR_EVER, MANY)]
+            waiting = [row.id for status in WAITING for row in await ledger.due(status, FOR_EVER, MANY)]
+            named = upload_ids or waiting
             return [(each, await _hasten(ledger, each, now)) for each in named]
         finally:
             await ledger.close()

@@ -65,8 +65,8 @@ class Ledger(Protocol):
 
         With `content`, what was published is remembered in the same unit. Raises `Conflict` when other content is
         remembered under its key, and `ValueError` for a change that the lifecycle does not know. What is to expire
-        must be at the offset of `upload` still, else it is `Superseded`. What one that is `assembling` is made of
-        cannot become `gone`: `Busy`.
+        must not have been changed since `upload` was read, else it is `Superseded`. What is in use by one that is
+        `assembling` cannot become `gone`: `Busy`.
         """
 
     async def content(self, key: str) -> Content | None:
@@ -91,8 +91,8 @@ class Queue(Protocol):
     async def hasten(self, upload: Upload, due_at: float) -> Upload:
         """Set when the next attempt is due (Unix seconds), and nothing else; return the new row."""
 
-    async def due(self, now: float, limit: int) -> list[Upload]:
-        """Return rows that are due, the longest waiting first."""
+    async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
+        """Return rows of that status that are due, the longest waiting first."""
 
     async def backlog(self) -> Backlog:
         """Count the rows, whether due or not."""

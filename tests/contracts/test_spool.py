@@ -620,3 +620,11 @@ def test_below_the_reserve_nothing_is_grafted_and_room_is_asked_for_all_of_it(tm
     spool.admit(1)
     with pytest.raises(NoSpace):
         DiskSpool(tmp_path, reserve=2**62).graft(OTHER, ID, 0, 6)
+
+
+def test_a_graft_leaves_the_reserve_alone(small_volume):
+    spool = DiskSpool(small_volume, reserve=1024 * 1024)
+    (small_volume / "a").write_bytes(bytes(700 * 1024))
+    with pytest.raises(NoSpace):
+        spool.graft("b", "a", 0, 700 * 1024)
+    assert free_bytes(small_volume) >= 1024 * 1024

@@ -7,6 +7,7 @@ since no process is started: real kills are in the other files of this directory
 
 import asyncio
 import hashlib
+import itertools
 import os
 import shutil
 import threading
@@ -259,7 +260,8 @@ async def recover_final(world: World, rig: Rig) -> None:
 async def check_clean(world: World, rig: Rig) -> None:
     """After the queue and a sweep nothing is left that nobody needs, and every object is what its key says."""
     world.now = time.time() + 1000
-    for row in await rig.ledger.due(world.now, 100):
+    waiting = [await rig.ledger.due(status, world.now, 100) for status in (Status.RECEIVED, Status.ASSEMBLING)]
+    for row in itertools.chain(*waiting):
         await queue(world, rig, row.id, None)
     await rig.sweeper.sweep(grace=0)
     await asyncio.to_thread(rig.close)  # discards are not waited for, except here

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 
 import pytest
 
@@ -15,13 +16,17 @@ from tusplyr.core.errors import (
     DigestMismatch,
     Gone,
     Interrupted,
+    NoSpace,
     NotFound,
     TooLarge,
 )
 from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.durable import free_bytes
 from tusplyr.engine.intake import Pace
+from tusplyr.spool.disk import DiskSpool
 from tusplyr.spool.memory import MemorySpool
 
+KIB = 1024
 DATA = b"0123456789"
 SHA256 = hashlib.sha256(DATA).hexdigest()
 WRONG = hashlib.sha256(b"else").hexdigest()
@@ -272,3 +277,29 @@ def test_an_empty_upload_that_declares_something_is_not_created(rig, run):
             await rig.engine.query("0" * 32, interrupts=False)
 
     run(main())
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_body_under_a_checksum_stops_at_the_reserve_like_any_other(make, run, small_volume, checked):
+    rig = make(spool=DiskSpool(small_volume, reserve=1024 * KIB), pace=Pace(span=128 * KIB, lapse=2.0))
+
+    async def main():
+        pieces = [os.urandom(64 * KIB) for _ in range(48)]
+        upload = await rig.create(48 * 64 * KIB)
+        with pytest.raises(NoSpace):
+            await append(rig, upload, 0, ScriptedBody(*pieces), checksum(b"".join(pieces)) if checked else None)
+
+    run(main())
+    assert free_bytes(small_volume) >= 512 * KIB
+
+
+def test_what_a_checksum_threw_away_does_not_keep_the_volume_full(make, run, tmp_path):
+    rig = make(spool=DiskSpool(tmp_path))
+
+    async def main():
+        upload = await rig.create(1000)
+        with pytest.raises(ChecksumMismatch):
+            await append(rig, upload, 0, ScriptedBody(b"x" * 900), checksum(b"y"))
+
+    run(main())
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) == 0

@@ -6,6 +6,7 @@ import random
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from engine.rig import WAV, Rig, ScriptedBody, until
 from tusplyr.core.commands import Append, Concatenate, Create
@@ -13,6 +14,7 @@ from tusplyr.core.decide import Limits
 from tusplyr.core.errors import (
     BadPartial,
     Busy,
+    BytesLost,
     DigestMismatch,
     Forbidden,
     Gone,
@@ -25,6 +27,7 @@ from tusplyr.core.model import Kind, Reason, Status, Upload
 from tusplyr.engine import assemble, concatenate
 from tusplyr.engine.intake import Pace
 from tusplyr.ledger.memory import MemoryLedger
+from tusplyr.ports import Staged
 from tusplyr.spool.memory import MemorySpool
 
 MIB = 1024 * 1024
@@ -413,3 +416,102 @@ def test_bytes_that_are_missing_make_the_final_upload_lost(rig, run, caplog):
 
     run(main())
     assert "is lost" in caplog.text
+
+
+def test_a_final_upload_that_is_stored_in_the_end_says_nothing_of_what_failed_before(make, run):
+    class Full(MemorySpool):
+        full = True
+
+        def open(self, upload_id, offset):
+            if self.full and upload_id not in self.ours:
+                raise NoSpace
+            return super().open(upload_id, offset)
+
+    spool = Full()
+    rig = make(spool=spool)
+
+    async def main():
+        spool.full = False
+        a = await partial(rig, b"a")
+        spool.full, spool.ours = True, {a.id}
+        upload = await final(rig, a)
+        assert (upload.status, upload.attempts) == (Status.ASSEMBLING, 1)
+        spool.full = False
+        await rig.assembler.begin(upload.id)
+        row = await rig.row(upload.id)
+        assert (row.status, row.error) == (Status.STORED, None)
+
+    run(main())
+
+
+def test_a_disk_that_cannot_read_a_partial_upload_is_waited_for(make, run):
+    class Torn(MemorySpool):
+        torn = None
+
+        def staged(self, upload_id):
+            staged = super().staged(upload_id)
+            if upload_id != self.torn:
+                return staged
+            return Staged(lambda: Broken(staged.open()))
+
+    class Broken:
+        def __init__(self, file):
+            self.file = file
+
+        def seek(self, at):
+            return self.file.seek(at)
+
+        def readinto(self, view):
+            raise OSError(5, "Input/output error")
+
+        def close(self):
+            self.file.close()
+
+    spool = Torn()
+    rig = make(spool=spool)
+
+    async def main():
+        a = await partial(rig, b"a")
+        spool.torn = a.id
+        upload = await final(rig, a)
+        row = await rig.row(upload.id)
+        assert (row.status, row.attempts) == (Status.ASSEMBLING, 1)  # postponed, with the reason, and not every 5 s
+        spool.torn = None
+        await rig.assembler.begin(upload.id)
+        assert (await rig.row(upload.id)).status is Status.STORED
+
+    run(main())
+
+
+def test_a_command_that_ends_a_final_upload_loses_nothing(make, run):
+    """`tusplyr uploads terminate` beside the server, while it is being assembled."""
+
+    class Spool(MemorySpool):
+        def staged(self, upload_id):
+            if upload_id == self.ended:
+                raise BytesLost("discarded by the command")
+            return super().staged(upload_id)
+
+    spool = Spool()
+    spool.ended = None
+    rig = make(spool=spool)
+
+    async def main():
+        a = await partial(rig, b"a")
+        # The command's move comes right before the object is linked.
+        place = rig.publisher.place
+
+        def late(upload, sha256):
+            row = rig.ledger._rows[upload.id]
+            rig.ledger._rows[upload.id] = replace(
+                row, status=Status.GONE, reason=Reason.TERMINATED, epoch=row.epoch + 1
+            )
+            spool.ended = upload.id
+            return place(upload, sha256)
+
+        rig.publisher.place = late
+        with pytest.raises(NotFound):
+            await final(rig, a)
+        assert rig.tally.lost == 0
+
+    run(main())

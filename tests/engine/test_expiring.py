@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from engine.rig import HANG, Rig, ScriptedBody, until
+from engine.test_concatenating import final, partial
 from tusplyr.core.decide import Limits
-from tusplyr.core.errors import Gone, NotFound, ShuttingDown, StoreDown
+from tusplyr.core.errors import Gone, NotFound, ShuttingDown, StoreDown, Superseded
 from tusplyr.core.model import Reason, Status
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.stores.memory import MemoryStore
@@ -133,5 +134,23 @@ def test_without_a_deadline_nothing_expires(make, run, clock):
         clock.now += 1e9
         assert (await rig.sweeper.sweep()).expired == 0
         assert (await rig.engine.query(upload.id, interrupts=True)).upload == upload
+
+    run(main())
+
+
+def test_what_was_changed_since_it_was_idle_does_not_expire(make, run):
+    """The sweep reads up to 1000 rows at once; any of them may be gone on with before its turn comes."""
+    now = [1_000_000.0]
+    rig = make(ledger=MemoryLedger(lambda: now[0]), limits=Limits(expire_after=60.0), clock=lambda: now[0])
+
+    async def main():
+        a = await partial(rig, b"a")
+        now[0] += 59
+        idle = await rig.row(a.id)  # as `idle` has read it, a moment later
+        upload = await final(rig, a)
+        assert upload.status is Status.STORED
+        now[0] += 2
+        with pytest.raises(Superseded):
+            await rig.ledger.move(idle, Status.GONE, reason=Reason.EXPIRED)
 
     run(main())

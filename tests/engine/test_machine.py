@@ -217,7 +217,7 @@ class Uploads(RuleBasedStateMachine):
     def work_through_the_queue(self):
         async def work():
             self.now += 1000
-            due = await self.ledger.due(self.now, 100)
+            due = await self.ledger.due(Status.RECEIVED, self.now, 100)
             loop = asyncio.create_task(self.rig.worker.run())
             for row in due:
                 while not self.tried(row):

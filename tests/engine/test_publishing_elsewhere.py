@@ -12,6 +12,7 @@ from engine.rig import ScriptedBody, until
 from tusplyr.core.errors import Conflict, NotFound, NotReady, ShuttingDown, StoreDown, Suspended
 from tusplyr.core.model import STUCK_AFTER, Content, Reason, Status
 from tusplyr.engine.publish import LAST_DELAY, LONGEST_DELAY
+from tusplyr.engine.worker import BATCH
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.stores.memory import MemoryStore
 
@@ -274,6 +275,20 @@ def test_two_uploads_of_the_same_content_at_once_are_one_transfer(make, run):
             rig.store.gate.set()
             await until(is_stored(rig, *uploads, other))
         assert sorted(rig.store.sent) == sorted({uploads[0].key, other.key})
+
+    run(main())
+
+
+def test_many_uploads_of_one_content_keep_no_other_from_being_published(make, run):
+    async def main():
+        rig = make(store=FarStore(closed=True), slots=2)
+        same = [await rig.create(10, DATA) for _ in range(3 * BATCH)]
+        other = await rig.create(5, b"other")
+        async with Working(rig):
+            await until(lambda: len(rig.store.begun) == 2)
+            assert set(rig.store.begun) == {same[0].key, other.key}
+            rig.store.gate.set()
+            await until(is_stored(rig, *same, other))
 
     run(main())
 

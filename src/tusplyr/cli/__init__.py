@@ -63,12 +63,13 @@ def migrate(settings: Settings) -> None:
 
 
 @commands.command()
-@with_settings("data_dir", "retain", rules=STORING)
+@with_settings("data_dir", "retain", "expire_after", rules=STORING)
 def sweep(settings: Settings) -> None:
     """Clean up once, as the server does on a timer.
 
-    Removes leftovers in the spool, and the rows of uploads that ended longer than RETAIN ago. Finished content in
-    store/ is never deleted.
+    Removes leftovers in the spool, and the rows of uploads that ended longer than RETAIN ago. Where no server runs
+    it also ends unfinished uploads that have been idle for EXPIRE_AFTER; a running server does that by its own setting.
+    Finished content in store/ is never deleted.
     """
     need_ledger(settings)
     from tusplyr import app, jobs  # noqa: PLC0415 - see above: imported when it runs

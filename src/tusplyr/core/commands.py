@@ -37,7 +37,7 @@ class Create(Struct, frozen=True, kw_only=True):
         metadata: the description as it was sent, to be echoed byte for byte.
         media: what the content is.
         declared: hex SHA-256 that the whole content shall have.
-        concat: it is to be a piece of a final upload; as the client put that.
+        concat: a final upload is to be made of it; as the client put that.
         append: the request's own body counts as the first append.
         body_length: bytes the body says it has; None when it is chunked.
         checksum: what the body must come to.

@@ -115,7 +115,7 @@ def published(upload: Upload) -> None:
         Forbidden: it never has one.
     """
     if upload.kind is Kind.PARTIAL:
-        raise Forbidden("This upload is a piece of another one, which alone can be downloaded.")
+        raise Forbidden("A final upload is made of this one; that alone can be downloaded.")
 
 
 def concatenate(command: Concatenate, partials: Sequence[Upload], limits: Limits) -> int:
@@ -129,9 +129,9 @@ def concatenate(command: Concatenate, partials: Sequence[Upload], limits: Limits
     for number, upload in enumerate(partials, 1):
         if upload.kind is not Kind.PARTIAL:
             raise BadPartial(f"Upload {number} of {len(partials)} was not created as partial.")
-        if upload.length is None or upload.offset < upload.length:
+        if not upload.complete:
             raise BadPartial(f"Upload {number} of {len(partials)} is not complete.")
-        total += upload.length
+        total += upload.offset
     if command.length not in {None, total}:
         raise BadPartial(f"These uploads have {total} bytes together, and not {command.length}.")
     promise(total, limits)

@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 
 class Kind(StrEnum):
-    """What an upload is for. A partial one is never published: it is a piece of a final one."""
+    """What an upload is for. A partial one is never published: a final one is made of it and others."""
 
     WHOLE = "whole"
     PARTIAL = "partial"
@@ -102,6 +102,11 @@ class Upload(Struct, frozen=True, kw_only=True):
     kind: Kind = Kind.WHOLE
     partials: tuple[str, ...] = ()
     concat: bytes | None = None
+
+    @property
+    def complete(self) -> bool:
+        """All the bytes that were promised are here."""
+        return self.offset == self.length
 
     @property
     def whole_at(self) -> int | None:

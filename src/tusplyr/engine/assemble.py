@@ -13,7 +13,7 @@ from functools import partial
 
 from tusplyr.core.digest import Provider
 from tusplyr.core.errors import Broken, BytesLost, DigestMismatch, NoSpace, SpoolDown, TusplyrError
-from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.core.model import STUCK_AFTER, Reason, Status, Upload
 from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.partials import PartialsBody
@@ -88,15 +88,13 @@ class Assembler:
                 log.log(level, "upload %s: assembling ended early and will be gone on with: %s", upload_id, error)
 
     async def _go_on(self, upload_id: str) -> None:
-        upload = await self._ledger.get(upload_id)
-        if upload is None or upload.status is not Status.ASSEMBLING:
-            return
-        rows = [await self._ledger.get(each) for each in upload.partials]
-        partials = [row for row in rows if row]
-        body = PartialsBody(self._spool, self._offload, partials)
+        body = PartialsBody(self._spool, self._offload)
         try:
             async with self._claims.hold(upload_id, body.stop):
-                await self._assemble(upload, partials, body)
+                upload = await self._ledger.get(upload_id)
+                if upload is not None and upload.status is Status.ASSEMBLING:
+                    rows = [await self._ledger.get(each) for each in upload.partials]
+                    await self._assemble(upload, [row for row in rows if row], body)
         finally:
             await body.close()
 
@@ -105,14 +103,15 @@ class Assembler:
         try:
             if len(partials) < len(upload.partials):
                 raise BytesLost("an upload that it is made of is not there any more")
+            body.take(partials)
             await self._take_all(await self._graft(upload, partials[0], body), body)
         except DigestMismatch:
             log.warning("upload %s does not have the digest that was declared, %s", upload.id, upload.declared)
             await self._give_up(upload, Reason.INVALID)
         except BytesLost as error:
+            await self._give_up(upload, Reason.LOST)
             log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             self._tally.lost += 1
-            await self._give_up(upload, Reason.LOST)
         except (NoSpace, SpoolDown) as error:
             await self._postpone(upload, error)
 
@@ -140,6 +139,8 @@ class Assembler:
 
     async def _postpone(self, upload: Upload, error: TusplyrError) -> None:
         wait = delay(upload.attempts)
-        log.warning("upload %s is not assembled: %s; next try in %.0f s", upload.id, error, wait)
+        level = logging.ERROR if upload.attempts + 1 >= STUCK_AFTER else logging.WARNING
+        text = "upload %s is not assembled (attempt %d): %s; next in %.0f s"
+        log.log(level, text, upload.id, upload.attempts + 1, error, wait)
         self._tally.postponed += 1
         await self._queue.postpone(upload, self._clock() + wait, str(error))

@@ -7,12 +7,13 @@ promised length only once the end of the body has been seen.
 """
 
 import asyncio
+from contextlib import suppress
 
 from msgspec import Struct
 
 from tusplyr.core import decide
 from tusplyr.core.commands import Expected
-from tusplyr.core.errors import ChecksumMismatch, TooLarge
+from tusplyr.core.errors import ChecksumMismatch, TooLarge, TusplyrError
 from tusplyr.core.model import Status, Upload
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.publish import Placement, Publisher
@@ -151,7 +152,11 @@ class _Reception:
 
     async def _keep_pace(self) -> None:
         """Begin a checkpoint when it is due."""
-        if self._terms.expected is not None:
+        if (
+            self._terms.expected is not None
+        ):  # no row before it is verified; but the disk keeps up, and its reserve is seen
+            if self._sink.at - self._sink.synced >= self._pace.span:
+                await self._offload.run(self._sink.sync)
             return
         self._due = self._due or self._clock() + self._pace.lapse
         if self._sink.at - self._trail.offset >= self._pace.span or self._clock() >= self._due:
@@ -186,7 +191,11 @@ class _Reception:
     async def _drop(self) -> Upload:
         """Leave the row where it is."""
         await self._writing.over()
-        return await self._trail.caught_up()
+        row = await self._trail.caught_up()
+        if self._terms.expected is not None and self._sink.at > row.offset:
+            with suppress(TusplyrError):  # what stays behind the offset is cut off by the next append
+                await self._offload.run(self._sink.drop, row.offset)
+        return row
 
     def _finish(self, view: memoryview | None) -> Placement:
         """Write what is left, sync it, then publish it: one hop to a thread for the end of every upload."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from tusplyr.core.errors import BytesLost, Stopped
+from tusplyr.core.errors import BytesLost, SpoolDown, Stopped
 from tusplyr.core.model import Upload
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.writing import HANDS
@@ -27,14 +27,14 @@ class PartialsBody:
         why: why it was stopped, if it was.
     """
 
-    def __init__(self, spool: Spool, offload: Offload, partials: Sequence[Upload]) -> None:
+    def __init__(self, spool: Spool, offload: Offload) -> None:
         self.why: Stopped | None = None
         self._spool = spool
         self._offload = offload
-        self._files = deque(upload for upload in partials if upload.offset)
+        self._files: deque[Upload] = deque()
         self._at = 0  # in the concatenation
         self._skip = 0  # bytes that are not wanted
-        self._left = sum(upload.offset for upload in partials)
+        self._left = 0
         self._file: BinaryIO | None = None
         self._file_left = 0
         self._free: asyncio.Queue[mmap.mmap] = asyncio.Queue()
@@ -42,6 +42,11 @@ class PartialsBody:
         self._reading: asyncio.Task[memoryview] | None = None
         for _ in range(BUFFERS):
             self._free.put_nowait(mmap.mmap(-1, MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+    def take(self, partials: Sequence[Upload]) -> None:
+        """Say what it is made of, once and first."""
+        self._files.extend(upload for upload in partials if upload.offset)
+        self._left = sum(upload.offset for upload in partials)
 
     @property
     def ended(self) -> bool:
@@ -82,13 +87,17 @@ class PartialsBody:
         if self._reading is not None:
             reading, self._reading = self._reading, None
             await joined(asyncio.wait({reading}))
+            reading.exception()  # retrieved: nobody wants the bytes any more
         if self._file is not None:
             await joined(self._offload.run(self._file.close))
             self._file = None
 
     async def _read(self) -> memoryview:
         buffer = await self._free.get()
-        view = await self._offload.run(self._fill, buffer)
+        try:
+            view = await self._offload.run(self._fill, buffer)
+        except OSError as error:
+            raise SpoolDown(f"a partial upload cannot be read: {error}") from error
         self._lent[id(view)] = buffer
         return view
 

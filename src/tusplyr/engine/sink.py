@@ -156,6 +156,15 @@ class Sink:
             self._writer.close()
             self._writer = None
 
+    def drop(self, offset: int) -> None:
+        """Let go, and give back the room of what is behind an offset. Raises as `Spool.open`."""
+        self.close()
+        self.synced = offset
+        if offset:
+            self._spool.open(self._upload.id, offset).close()
+        else:
+            self._spool.discard(self._upload.id)
+
     def _await_turn(self, at: int) -> None:
         with self._turn:
             self._turn.wait_for(lambda: self.at == at or self._broken_at < at)

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 GLANCE = 5.0  # seconds between looks at the queue when nothing is announced
 SOON = 0.05  # seconds after which an upload is looked at again whose request is about to let go of it
-BATCH = 16  # rows per look, beside those that are being worked on
+BATCH = 16  # rows per look, beside those that are being assembled
+WIDER = 4  # times as many in the next look where none of them could be begun
 
 
 class Worker:
@@ -68,17 +69,21 @@ class Worker:
 
     async def _look(self) -> float:
         """Begin what is due, as far as there is room; return the seconds until the next look."""
-        pause = GLANCE
-        limit = BATCH + self._assembler.busy + len(self._tasks)
-        for upload in await self._queue.due(self._clock(), limit):
-            if upload.status is Status.ASSEMBLING:
-                self._assembler.begin(upload.id)
-            elif upload.key in self._tasks:
-                continue  # it, or the same content
-            elif self._claims.held(upload.id):
-                pause = SOON
-            elif len(self._tasks) < self._slots:
-                self._begin(upload)
+        now = self._clock()
+        for upload in await self._queue.due(Status.ASSEMBLING, now, BATCH + self._assembler.busy):
+            self._assembler.begin(upload.id)
+        pause, limit, full = GLANCE, BATCH, True
+        while full and len(self._tasks) < self._slots:
+            uploads = await self._queue.due(Status.RECEIVED, now, limit)
+            full = len(uploads) == limit
+            limit *= WIDER  # what cannot be begun now keeps nothing from being begun that comes after it
+            for upload in uploads:
+                if upload.key in self._tasks:
+                    continue  # it, or the same content
+                if self._claims.held(upload.id):
+                    pause = SOON
+                elif len(self._tasks) < self._slots:
+                    self._begin(upload)
         return pause
 
     def _begin(self, upload: Upload) -> None:

@@ -37,7 +37,7 @@ def checkpointed(
     if offset != upload.whole_at:
         raise ValueError(f"an upload of {upload.length} bytes is not complete at {offset}, or never published")
     status = Status.RECEIVED if content is None else Status.STORED
-    return progress | {"sha256": sha256, "status": status, "epoch": upload.epoch + 1, "due_at": now}
+    return progress | {"sha256": sha256, "status": status, "epoch": upload.epoch + 1, "due_at": now, "error": None}
 
 
 def moved(upload: Upload, status: Status, reason: Reason | None, now: float) -> Changes:
@@ -48,6 +48,11 @@ def moved(upload: Upload, status: Status, reason: Reason | None, now: float) -> 
         raise ValueError(f"an upload does not become {status} before a checkpoint has said that it is whole")
     error = None if status is Status.STORED else upload.error  # what failed before is over
     return {"status": status, "epoch": upload.epoch + 1, "reason": reason, "error": error, "updated_at": now}
+
+
+def touched(upload: Upload, now: float) -> Changes:
+    """Return what it sets that an upload is needed: whoever was about to end it finds it changed."""
+    return {"updated_at": now, "epoch": upload.epoch + 1}
 
 
 def hastened(upload: Upload, due_at: float) -> Changes:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tusplyr.core.errors import Busy, Conflict, Superseded
 from tusplyr.core.model import Backlog, Content, Reason, Status, Upload
-from tusplyr.ledger.changes import WAITING, Changes, checkpointed, hastened, moved, postponed
+from tusplyr.ledger.changes import WAITING, Changes, checkpointed, hastened, moved, postponed, touched
 from tusplyr.ports import Multipart
 
 
@@ -34,7 +34,7 @@ class MemoryLedger:
         if upload.id in self._rows or [row.offset for row in rows] != [partial.offset for partial in partials]:
             raise Superseded
         for row in rows:
-            self._rows[row.id] = replace(row, updated_at=upload.created_at)
+            self._rows[row.id] = replace(row, **touched(row, upload.created_at))
         self._rows[upload.id] = upload
 
     async def get(self, upload_id: str) -> Upload | None:
@@ -62,11 +62,11 @@ class MemoryLedger:
     ) -> Upload:
         """See `Ledger.move`."""
         changes = moved(upload, status, reason, self._clock())
-        row = self._unchanged(upload)
-        if reason is Reason.EXPIRED and row.offset != upload.offset:
-            raise Superseded
         if status is Status.GONE and self._needed(upload.id):
             raise Busy
+        row = self._unchanged(upload)
+        if reason is Reason.EXPIRED and row.updated_at != upload.updated_at:
+            raise Superseded
         self._remember(content)
         return self._apply(upload, row, changes)
 
@@ -106,9 +106,9 @@ class MemoryLedger:
         rows = [row for row in self._rows.values() if row.status in WAITING]
         return Backlog(len(rows), sum(row.stuck for row in rows), min((row.created_at for row in rows), default=None))
 
-    async def due(self, now: float, limit: int) -> list[Upload]:
+    async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
         """See `Queue.due`."""
-        waiting = [row for row in self._rows.values() if row.status in WAITING and row.due_at <= now]
+        waiting = [row for row in self._rows.values() if row.status is status and row.due_at <= now]
         return sorted(waiting, key=lambda row: row.due_at)[:limit]
 
     def _remember(self, content: Content | None) -> None:

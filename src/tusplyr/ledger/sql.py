@@ -23,7 +23,7 @@ from sqlalchemy.dialects import sqlite
 
 from tusplyr.core.errors import Busy, Conflict, LedgerDown, Superseded
 from tusplyr.core.model import STUCK_AFTER, Backlog, Content, Kind, Reason, Status, Upload
-from tusplyr.ledger.changes import Changes, checkpointed, hastened, moved, postponed
+from tusplyr.ledger.changes import Changes, checkpointed, hastened, moved, postponed, touched
 from tusplyr.ledger.committer import BUSY, Committer, Step, address, connect, down
 from tusplyr.ledger.revisions import WrongRevision, require_head
 from tusplyr.ledger.statements import Statements, compile_for
@@ -75,8 +75,10 @@ class SqlLedger:
 
     async def create(self, upload: Upload, partials: Sequence[Upload] = ()) -> None:
         """See `Ledger.create`."""
-        now = {"updated_at": upload.created_at}
-        needed = [_change(self.sql.touch, partial, now, was_offset=partial.offset) for partial in partials]
+        needed = [
+            _change(self.sql.touch, partial, touched(partial, upload.created_at), was_offset=partial.offset)
+            for partial in partials
+        ]
         await self.committer.commit(*needed, Step(self.sql.create, row_of(upload)))
 
     async def get(self, upload_id: str) -> Upload | None:
@@ -105,7 +107,7 @@ class SqlLedger:
         """See `Ledger.move`. Raises `Conflict` when other content is remembered under the key of `content`."""
         changes = moved(upload, status, reason, self._clock())
         if reason is Reason.EXPIRED:
-            step = _change(self.sql.expire, upload, changes, was_offset=upload.offset)
+            step = _change(self.sql.expire, upload, changes, was_updated_at=upload.updated_at)
         else:
             step = _change(self.sql.move, upload, changes)
         steps = [step, *self._remember(content, changes)]
@@ -159,9 +161,10 @@ class SqlLedger:
         """See `Queue.backlog`."""
         return Backlog(*(await self.read(self.sql.backlog, {"often": STUCK_AFTER}))[0])
 
-    async def due(self, now: float, limit: int) -> list[Upload]:
+    async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
         """See `Queue.due`."""
-        return [upload_of(row) for row in await self.read(self.sql.due, {"now": now, "limit": limit})]
+        values = {"status": status.value, "now": now, "limit": limit}
+        return [upload_of(row) for row in await self.read(self.sql.due, values)]
 
     def _remember(self, content: Content | None, changes: Changes) -> tuple[Step, ...]:
         if content is None:
@@ -180,7 +183,7 @@ class SqlLedger:
             raise LedgerDown("the ledger is closed") from error
 
 
-def _change(sql: str, upload: Upload, changes: Changes, **was: int) -> Step:
+def _change(sql: str, upload: Upload, changes: Changes, **was: float) -> Step:
     new = {f"new_{name}": value for name, value in plain(changes).items()}
     was_same = {"was_id": upload.id, "was_epoch": upload.epoch, "was_status": upload.status.value}
     return Step(sql, {**was_same, **was, **new}, Superseded)

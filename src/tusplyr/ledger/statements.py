@@ -50,14 +50,14 @@ class Statements(Struct, frozen=True, kw_only=True):
         checkpoint: move the offset.
         complete: move the offset to the end and the status with it.
         move: change the status.
-        expire: change it only while nothing more has arrived.
+        expire: change it only if nothing else has changed.
         idle: `receiving` uploads with an id from ``low`` up to ``high``, last changed at ``before`` or earlier,
             at most
             ``limit``.
         postpone: record a failed attempt.
         hasten: change when the next attempt is due.
         backlog: how many uploads wait, how many of them have failed at least ``often`` times, when the oldest was made.
-        due: uploads to publish, due before ``now``, at most ``limit``.
+        due: uploads that are ``status`` and wait, due before ``now``, at most ``limit``.
         purge: delete ``limit`` rows that ended and were last changed before ``before``.
         remember: add a row of `contents`, or touch the one that is there if it is this content, and no other.
         content: what is published under ``key``.
@@ -103,13 +103,13 @@ def compile_for(dialect: Dialect) -> Statements:
 
     return Statements(
         create=sql(insert(uploads)),
-        touch=sql(_change(("offset",), ("updated_at",))),
+        touch=sql(_change(("offset",), ("updated_at", "epoch"))),
         unneeded=sql(_unneeded()),
         get=sql(select(uploads).where(uploads.c.id == bindparam("id"))),
         checkpoint=sql(_progress(())),
-        complete=sql(_progress(("sha256", "status", "epoch", "due_at"))),
+        complete=sql(_progress(("sha256", "status", "epoch", "due_at", "error"))),
         move=sql(_change((), MOVED)),
-        expire=sql(_change(("offset",), MOVED)),
+        expire=sql(_change(("updated_at",), MOVED)),
         idle=sql(_idle()),
         postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "updated_at"))),
         hasten=sql(_change((), ("due_at",))),
@@ -142,7 +142,9 @@ def _progress(changed: tuple[str, ...]) -> ClauseElement:
 
 
 def _due() -> ClauseElement:
-    waiting = select(uploads).where(text(DUE), uploads.c.due_at <= bindparam("now"))
+    waiting = select(uploads).where(
+        text(DUE), uploads.c.status == bindparam("status"), uploads.c.due_at <= bindparam("now")
+    )
     return _first(waiting.order_by(uploads.c.due_at))
 
 

@@ -22,7 +22,8 @@ from tusplyr.ports import ALIGN, Staged
 UNCACHED_LEAST = 128 * 1024  # bytes; the cache takes less than that faster, and a sync writes it in one go
 LOOK_BYTES = 256 * 1024  # after which the volume is looked at again
 LOOK_SECONDS = 0.25  # likewise
-NOT_THERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # no copies in the kernel here
+# No copies in the kernel here, or none that it allows; some file systems say that in odd words.
+NOT_THERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO})
 COPY = 1024 * 1024  # bytes per read when a file has to be copied
 
 
@@ -103,8 +104,9 @@ class DiskSpool:
 
     def graft(self, upload_id: str, source_id: str, at: int, count: int) -> None:
         """See `ports.Spool.graft`."""
-        if self._reserve.near(count):
-            raise NoSpace
+        with _translated(upload_id):
+            if self._reserve.reached(count):
+                raise NoSpace
         with _translated(source_id), Path(self._path(source_id)).open("rb", buffering=0) as source:
             if os.fstat(source.fileno()).st_size < at + count:
                 raise BytesLost(f"its spool file has less than {at + count} bytes")
@@ -259,16 +261,23 @@ class DiskWriter:
 def _copy_range(source: int, target: int, at: int, count: int) -> None:
     """Copy a range to the same place in another file: shared or in the kernel where that can be."""
     while count:
-        try:
-            done = os.copy_file_range(source, target, count, at, at)
-        except (OSError, AttributeError) as error:
-            if isinstance(error, OSError) and error.errno not in NOT_THERE:
-                raise
-            done = os.pwrite(target, os.pread(source, min(count, COPY), at), at)
+        done = _copy_inside(source, target, at, count) or os.pwrite(target, os.pread(source, min(count, COPY), at), at)
         if not done:
             raise BytesLost("its spool file became shorter")
         at += done
         count -= done
+
+
+def _copy_inside(source: int, target: int, at: int, count: int) -> int:
+    """Have the kernel copy, and return how much it did: nothing where it cannot."""
+    try:
+        return os.copy_file_range(source, target, count, at, at)
+    except AttributeError:  # macOS
+        return 0
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
+        return 0
 
 
 def _close(descriptor: int) -> None:

@@ -113,7 +113,7 @@ class Edge:
         if uploads and override:
             scope = {**scope, "method": override}
         if scope["method"] == "OPTIONS" and (uploads or origin):
-            offered = self._discovery[TRAILERS in scope.get("extensions", {})] if uploads else ()
+            offered = self._discovery[TRAILERS in (scope.get("extensions") or {})] if uploads else ()
             await self._answer_options(send, offered, origin, extra)
             return
 

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tusplyr.web.server import BACKLOG
@@ -36,7 +36,7 @@ def listen(path: Path) -> Iterator[socket.socket]:
         try:
             yield listener
         finally:
-            with _alone(path.parent):
+            with suppress(FileNotFoundError), _alone(path.parent):  # the directory may have gone meanwhile
                 if _mark(path) == own:
                     path.unlink()
 
