@@ -1,72 +1,28 @@
 """One S3 request each, by content key.
 
-Owns the client and the words of its errors; the only file that knows boto3. Must not know in which order requests are
-made. Invariant: whatever the client raises leaves here as one of ours, with a text that tells an operator what to mend.
+Owns the client; with `s3_errors` the only file that knows boto3. Must not know in which order requests are made.
+Invariant: each is made in the way that R2 takes: no trailers, no expectations, `Content-MD5` on what has a body.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    SSLError,
-)
+from botocore.exceptions import ClientError
 from msgspec import Struct
-from urllib3.exceptions import HTTPError
 
-from tusplyr.core.errors import StoreDown, TusplyrError
+from tusplyr.core.errors import StoreDown
 from tusplyr.core.headers import content_disposition
 from tusplyr.core.media import media_of
 from tusplyr.core.model import Content
+from tusplyr.stores.s3_errors import ABSENT, UNKNOWN_CONDITION, Vanished, code_of, translated
 from tusplyr.stores.s3_options import S3Options
 from tusplyr.stores.s3_parts import Window
 
 SPARE = 8  # connections kept open for requests that are not parts
 IMMUTABLE = "public, max-age=31536000, immutable"  # a key is made of its content
 SHA256 = "sha256"  # name of the metadata
-ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
-UNKNOWN_CONDITION = frozenset({"501", "NotImplemented"})
-BROKEN = (BotoCoreError, HTTPError, OSError)  # what reading a body raises that ends early
-LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
-
-WORDS = {
-    "InvalidAccessKeyId": "the access key is not known there; check the credentials",
-    "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
-    "Unauthorized": "they are not for this account, or wrong; check the credentials",
-    "InvalidToken": "the session token is wrong",
-    "ExpiredToken": "the credentials have expired",
-    "AccessDenied": "the credentials do not allow this; they need to read, write and list objects in this bucket",
-    "403": "access is refused; check the credentials, what they allow, and the name of the bucket",
-    "NoSuchBucket": "there is no such bucket",
-    "PermanentRedirect": "the bucket is elsewhere; check region and endpoint",
-    "301": "the bucket is elsewhere; check region and endpoint",
-    "AuthorizationHeaderMalformed": "the region is wrong",
-    "IllegalLocationConstraintException": "the region is wrong",
-    "InvalidRegionName": "the region is wrong",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong",
-    "SlowDown": "it asks to be left alone for a while",
-    "TooManyRequests": "it asks to be left alone for a while",
-    "429": "it asks to be left alone for a while",
-    "EntityTooSmall": "parts are too small for it; raise the part size to 5 MiB or more",
-    "BadDigest": "what arrived there is not what was sent",
-}
-
-
-class Taken(Exception):
-    """Something is under the key already; nothing was written."""
-
-
-class Vanished(Exception):
-    """The store does not know the multipart transfer, or not any more."""
 
 
 class Found(Struct, frozen=True):
@@ -89,18 +45,7 @@ class S3Client:
     def __init__(self, options: S3Options) -> None:
         self._options = options
         self._aware = {"put_object": options.conditional, "complete_multipart_upload": options.conditional}
-        with _translated(str(options.endpoint_url)):
-            self._s3: Any = boto3.client(
-                "s3",
-                endpoint_url=options.endpoint_url,
-                verify=options.ca,
-                region_name=None if options.region == "auto" and options.endpoint_url is None else options.region,
-                aws_access_key_id=options.access_key,
-                aws_secret_access_key=options.secret_key,
-                config=_config(options),
-            )
-        # R2 does not know the expectation: each request with a body would wait a second for an answer to it.
-        self._s3.meta.events.register_last("before-call.s3", _expect_nothing)
+        self._s3 = connect(options)
 
     @property
     def puts_once(self) -> bool:
@@ -109,11 +54,11 @@ class S3Client:
 
     def head(self, key: str) -> Found | None:
         """Say what is under a key."""
-        with _translated(key):
+        with translated(key):
             try:
                 answer = self._s3.head_object(**self._at(key))
             except ClientError as error:
-                if _code(error) in ABSENT:
+                if code_of(error) in ABSENT:
                     return None
                 raise
         metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
@@ -121,12 +66,12 @@ class S3Client:
 
     def put(self, content: Content, body: Window, md5: str) -> None:
         """Write an object in one request. `Taken` where there is one; it is overwritten unless `puts_once`."""
-        with _translated(content.key):
+        with translated(content.key):
             self._once("put_object", **self._described(content), Body=body, ContentMD5=md5)
 
     def create(self, content: Content) -> str:
         """Begin a multipart transfer; return its id."""
-        with _translated(content.key):
+        with translated(content.key):
             answer = self._s3.create_multipart_upload(**self._described(content))
         created = str(answer["UploadId"])
         if answer["ResponseMetadata"].get("RetryAttempts"):  # an earlier one may have begun, its answer lost
@@ -138,20 +83,20 @@ class S3Client:
     def upload_part(self, key: str, multipart_id: str, number: int, body: Window, md5: str) -> str:
         """Send a part; return its ETag. `Vanished` where the transfer is not known."""
         named = {"UploadId": multipart_id, "PartNumber": number}
-        with _translated(key):
+        with translated(key):
             return str(self._s3.upload_part(**self._at(key), **named, Body=body, ContentMD5=md5)["ETag"])
 
     def complete(self, key: str, multipart_id: str, parts: Mapping[int, str]) -> str:
-        """Make an object of the parts; return its ETag. `Vanished` or `Taken` where that cannot be."""
+        """Make an object of the parts; return its ETag. `Vanished`, `Taken` or `Spoiled` where that cannot be."""
         listed = {"Parts": [{"PartNumber": number, "ETag": parts[number]} for number in sorted(parts)]}
         target = self._at(key) | {"UploadId": multipart_id, "MultipartUpload": listed}
-        with _translated(key):
+        with translated(key):
             return str(self._once("complete_multipart_upload", **target).get("ETag", ""))
 
     def abort(self, key: str, multipart_id: str) -> None:
         """Give a transfer up. No error when it is not known."""
         try:
-            with _translated(key):
+            with translated(key):
                 self._s3.abort_multipart_upload(**self._at(key), UploadId=multipart_id)
         except Vanished:
             return
@@ -160,7 +105,7 @@ class S3Client:
         """Return the ids of all transfers under exactly this key that have begun and not ended."""
         target = self._at(key)
         pages = self._s3.get_paginator("list_multipart_uploads")
-        with _translated(key):
+        with translated(key):
             return [
                 str(upload["UploadId"])
                 for page in pages.paginate(Bucket=target["Bucket"], Prefix=target["Key"])
@@ -170,21 +115,21 @@ class S3Client:
 
     def get(self, key: str, start: int, etag: str) -> Any:
         """Return the body of an object from an offset on, to be closed; `Taken` where it is another by now."""
-        with _translated(key):
+        with translated(key):
             return self._s3.get_object(**self._at(key), Range=f"bytes={start}-", IfMatch=etag)["Body"]
 
     def keys(self) -> Iterator[str]:
         """Yield the content keys in every folder."""
         pages = self._s3.get_paginator("list_objects_v2")
         for folder, bucket in self._options.buckets.items():
-            with _translated(f"{folder}/"):
+            with translated(f"{folder}/"):
                 for page in pages.paginate(Bucket=bucket, Prefix=f"{self._options.prefix}{folder}/"):
                     for listed in page.get("Contents", ()):
                         yield listed["Key"].removeprefix(self._options.prefix)
 
     def presigned(self, key: str, seconds: int) -> str:
         """Return an address at which everybody may read an object for so long. Asks nobody."""
-        with _translated(key):
+        with translated(key):
             return str(self._s3.generate_presigned_url("get_object", Params=self._at(key), ExpiresIn=seconds))
 
     def close(self) -> None:
@@ -217,7 +162,7 @@ class S3Client:
             try:
                 return getattr(self._s3, operation)(**parameters, IfNoneMatch="*")
             except ClientError as error:
-                if _code(error) not in UNKNOWN_CONDITION:
+                if code_of(error) not in UNKNOWN_CONDITION:
                     raise
                 self._aware[operation] = False
                 if operation == "put_object":
@@ -225,6 +170,23 @@ class S3Client:
                         "it does not know If-None-Match; what is there is asked for first from now on"
                     ) from error
         return getattr(self._s3, operation)(**parameters)
+
+
+def connect(options: S3Options) -> Any:
+    """Return boto3's client, set up as R2 needs it. Raises `StoreDown` for what it cannot be made of."""
+    with translated(str(options.endpoint_url or "AWS")):
+        client: Any = boto3.client(
+            "s3",
+            endpoint_url=options.endpoint_url,
+            verify=options.ca,
+            region_name=None if options.region == "auto" and options.endpoint_url is None else options.region,
+            aws_access_key_id=options.access_key,
+            aws_secret_access_key=options.secret_key,
+            config=_config(options),
+        )
+    # R2 does not know the expectation: each request with a body would wait a second for an answer to it.
+    client.meta.events.register_last("before-call.s3", _expect_nothing)
+    return client
 
 
 def _config(options: S3Options) -> Config:
@@ -242,52 +204,3 @@ def _config(options: S3Options) -> Config:
 
 def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
     params["headers"].pop("Expect", None)
-
-
-def _code(error: ClientError) -> str:
-    """Return the code of an error; the status where an answer without a body has none, or where that says more."""
-    status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    return status if status in {"412", "501"} else code or status
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        code = _code(error)
-        if code in TAKEN:
-            raise Taken(what) from error
-        if code == "NoSuchUpload":
-            raise Vanished(what) from error
-        raise _down(what, code, error) from error
-    except BotoCoreError as error:
-        if ours := _inside(error):
-            raise ours from error
-        raise StoreDown(f"{what}: {_words(error)}") from error
-
-
-def _down(what: str, code: str, error: ClientError) -> StoreDown:
-    said = error.response.get("Error", {}).get("Message", "")
-    text = f"{what}: {error.operation_name}: {WORDS.get(code, 'it was refused')} ({code}: {said})"
-    wait = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
-    return StoreDown(text, min(int(wait), LONGEST_WAIT) if wait.isdecimal() else None)
-
-
-def _words(error: BotoCoreError) -> str:
-    match error:
-        case NoCredentialsError() | PartialCredentialsError():
-            return f"there are no credentials ({error})"
-        case SSLError():
-            return f"its certificate is not trusted, or it does not speak TLS ({error})"
-        case ConnectTimeoutError() | EndpointConnectionError():
-            return f"it cannot be reached; check the endpoint ({error})"
-        case _:
-            return str(error)
-
-
-def _inside(error: BotoCoreError) -> TusplyrError | None:
-    """Return what reading the body raised, which the client wraps and tries again."""
-    inner = getattr(error, "kwargs", {}).get("error")
-    return inner if isinstance(inner, TusplyrError) else None
