@@ -69,7 +69,7 @@ def test_each_bucket_is_looked_at_once_and_under_the_prefix(settings, r2):
     ("wrong", "said", "advised"),
     [
         ({"s3_secret_access_key": "wrong"}, "the secret key is wrong", "S3_SECRET_ACCESS_KEY"),
-        ({"s3_access_key_id": "wrong"}, "credentials are wrong", "S3_ACCESS_KEY_ID"),
+        ({"s3_access_key_id": "wrong"}, "check the credentials", "S3_ACCESS_KEY_ID"),
         ({"s3_bucket": "nothing"}, "there is no such bucket", "S3_BUCKET"),
         ({"s3_region": "eu-west-1"}, "the region is wrong", "S3_REGION"),
         ({"s3_endpoint_url": "https://127.0.0.1:1"}, "it cannot be reached", "S3_ENDPOINT_URL"),

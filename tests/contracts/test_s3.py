@@ -370,6 +370,28 @@ def test_parts_of_another_content_with_the_same_key_are_never_used(rig):
     rig.assert_whole(other, data)
 
 
+def test_parts_that_are_not_those_that_were_written_down_are_sent_again(rig):
+    content = content_of(rig.long)
+    rig.store.lose = 7
+    with pytest.raises(StoreDown):
+        rig.store.publish(content, staged(rig.long))
+    begun = {"Bucket": rig.bucket.name, "Key": content.key, "UploadId": rig.journal.find(content.key).id}
+    rig.client.upload_part(**begun, PartNumber=1, Body=bytes(rig.bucket.part))
+    with pytest.raises(StoreDown, match="sent again"):
+        rig.restarted().publish(content, staged(rig.long))
+    assert rig.store.publish(content, staged(rig.long))
+    rig.assert_whole(content, rig.long)
+
+
+def test_parts_that_were_too_small_are_not_gone_on_with(rig):
+    rig.restarted(part_size=rig.bucket.part // 2)
+    content = content_of(rig.long)
+    with pytest.raises(StoreDown, match="raise the part size"):
+        rig.store.publish(content, staged(rig.long))
+    assert rig.restarted().publish(content, staged(rig.long))
+    rig.assert_whole(content, rig.long)
+
+
 def test_an_answer_to_the_last_request_that_is_lost_costs_nothing(r2):
     r2.restarted(attempts=3)
     r2.bucket.double.inject(Fault(operation="CompleteMultipartUpload", cut=Cut.ANSWER))

@@ -14,7 +14,8 @@ from urllib.parse import quote
 from tusplyr.core.errors import Conflict, SpoolDown, StoreDown, Suspended
 from tusplyr.core.model import Content
 from tusplyr.ports import Halted, Journal, Staged, never
-from tusplyr.stores.s3_client import Found, S3Client, Taken
+from tusplyr.stores.s3_client import Found, S3Client
+from tusplyr.stores.s3_errors import Taken
 from tusplyr.stores.s3_object import S3Object
 from tusplyr.stores.s3_options import S3Options
 from tusplyr.stores.s3_parts import READ, Window, heed

@@ -1,72 +1,28 @@
 """One S3 request each, by content key.
 
-Owns the client and the words of its errors; the only file that knows boto3. Must not know in which order requests are
-made. Invariant: whatever the client raises leaves here as one of ours, with a text that tells an operator what to mend.
+Owns the client; with `s3_errors` the only file that knows boto3. Must not know in which order requests are made.
+Invariant: each is made in the way that R2 takes: no trailers, no expectations, `Content-MD5` on what has a body.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    SSLError,
-)
+from botocore.exceptions import ClientError
 from msgspec import Struct
-from urllib3.exceptions import HTTPError
 
-from tusplyr.core.errors import StoreDown, TusplyrError
+from tusplyr.core.errors import StoreDown
 from tusplyr.core.headers import content_disposition
 from tusplyr.core.media import media_of
 from tusplyr.core.model import Content
+from tusplyr.stores.s3_errors import ABSENT, UNKNOWN_CONDITION, Vanished, code_of, translated
 from tusplyr.stores.s3_options import S3Options
 from tusplyr.stores.s3_parts import Window
 
 SPARE = 8  # connections kept open for requests that are not parts
 IMMUTABLE = "public, max-age=31536000, immutable"  # a key is made of its content
 SHA256 = "sha256"  # name of the metadata
-ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
-UNKNOWN_CONDITION = frozenset({"501", "NotImplemented"})
-BROKEN = (BotoCoreError, HTTPError, OSError)  # what reading a body raises that ends early
-LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
-
-WORDS = {
-    "InvalidAccessKeyId": "the access key is not known there; check the credentials",
-    "SignatureDoesNotMatch": "the secret key is wrong; check the credentials",
-    "Unauthorized": "they are not for this account, or wrong; check the credentials",
-    "InvalidToken": "the session token is wrong",
-    "ExpiredToken": "the credentials have expired",
-    "AccessDenied": "the credentials do not allow this; they need to read, write and list objects in this bucket",
-    "403": "access is refused; check the credentials, what they allow, and the name of the bucket",
-    "NoSuchBucket": "there is no such bucket",
-    "PermanentRedirect": "the bucket is elsewhere; check region and endpoint",
-    "301": "the bucket is elsewhere; check region and endpoint",
-    "AuthorizationHeaderMalformed": "the region is wrong",
-    "IllegalLocationConstraintException": "the region is wrong",
-    "InvalidRegionName": "the region is wrong",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong",
-    "SlowDown": "it asks to be left alone for a while",
-    "TooManyRequests": "it asks to be left alone for a while",
-    "429": "it asks to be left alone for a while",
-    "EntityTooSmall": "parts are too small for it; raise the part size to 5 MiB or more",
-    "BadDigest": "what arrived there is not what was sent",
-}
-
-
-class Taken(Exception):
-    """Something is under the key already; nothing was written."""
-
-
-class Vanished(Exception):
-    """The store does not know the multipart transfer, or not any more."""
 
 
 class Found(Struct, frozen=True):
@@ -131,7 +87,7 @@ class S3Client:
             return str(self._s3.upload_part(**self._at(key), **named, Body=body, ContentMD5=md5)["ETag"])
 
     def complete(self, key: str, multipart_id: str, parts: Mapping[int, str]) -> str:
-        """Make an object of the parts; return its ETag. `Vanished` or `Taken` where that cannot be."""
+        """Make an object of the parts; return its ETag. `Vanished`, `Taken` or `Spoiled` where that cannot be."""
         listed = {"Parts": [{"PartNumber": number, "ETag": parts[number]} for number in sorted(parts)]}
         target = self._at(key) | {"UploadId": multipart_id, "MultipartUpload": listed}
         with translated(key):
@@ -248,53 +204,3 @@ def _config(options: S3Options) -> Config:
 
 def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
     params["headers"].pop("Expect", None)
-
-
-def code_of(error: ClientError) -> str:
-    """Return the code of an error; the status where an answer without a body has none, or where that says more."""
-    status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    return status if status in {"412", "501"} else code or status
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raise ours for what the client raises: `StoreDown`, `Taken` or `Vanished`."""
-    try:
-        yield
-    except ClientError as error:
-        code = code_of(error)
-        if code in TAKEN:
-            raise Taken(what) from error
-        if code == "NoSuchUpload":
-            raise Vanished(what) from error
-        raise _down(what, code, error) from error
-    except BotoCoreError as error:
-        if ours := _inside(error):
-            raise ours from error
-        raise StoreDown(f"{what}: {_words(error)}") from error
-
-
-def _down(what: str, code: str, error: ClientError) -> StoreDown:
-    said = error.response.get("Error", {}).get("Message", "")
-    text = f"{what}: {error.operation_name}: {WORDS.get(code, 'it was refused')} ({code}: {said})"
-    wait = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
-    return StoreDown(text, min(int(wait), LONGEST_WAIT) if wait.isdecimal() else None)
-
-
-def _words(error: BotoCoreError) -> str:
-    match error:
-        case NoCredentialsError() | PartialCredentialsError():
-            return f"there are no credentials ({error})"
-        case SSLError():
-            return f"its certificate is not trusted, or it does not speak TLS ({error})"
-        case ConnectTimeoutError() | EndpointConnectionError():
-            return f"it cannot be reached; check the endpoint ({error})"
-        case _:
-            return str(error)
-
-
-def _inside(error: BotoCoreError) -> TusplyrError | None:
-    """Return what reading the body raised, which the client wraps and tries again."""
-    inner = getattr(error, "kwargs", {}).get("error")
-    return inner if isinstance(inner, TusplyrError) else None

@@ -9,7 +9,8 @@ import os
 from typing import Any
 
 from tusplyr.core.errors import StoreDown
-from tusplyr.stores.s3_client import BROKEN, Found, S3Client, Taken
+from tusplyr.stores.s3_client import Found, S3Client
+from tusplyr.stores.s3_errors import BROKEN, Taken
 from tusplyr.stores.s3_parts import READ
 
 

@@ -18,7 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tusplyr.core.errors import StoreDown
 from tusplyr.core.findings import Finding, Verdict
-from tusplyr.stores.s3_client import UNKNOWN_CONDITION, Taken, Vanished, code_of, connect, translated
+from tusplyr.stores.s3_client import connect
+from tusplyr.stores.s3_errors import UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
 from tusplyr.stores.s3_options import MIB, S3Options
 from tusplyr.stores.s3_parts import composite
 

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from tusplyr.core.errors import BytesLost, StoreDown, Superseded, Suspended
 from tusplyr.core.model import Content
 from tusplyr.ports import Halted, Journal, Multipart, Staged
-from tusplyr.stores.s3_client import S3Client, Taken, Vanished
+from tusplyr.stores.s3_client import S3Client
+from tusplyr.stores.s3_errors import Spoiled, Taken, Vanished
 from tusplyr.stores.s3_options import S3Options
 from tusplyr.stores.s3_parts import MOST, Window, composite, heed, part_count, part_size
 
@@ -146,7 +147,7 @@ class Transfers:
         """Complete, and believe it only where the store names the ETag of these parts, or shows the object."""
         try:
             etag = self._client.complete(content.key, multipart_id, parts)
-        except Taken:
+        except (Taken, Spoiled):
             self._client.abort(content.key, multipart_id)
             self._journal.forget(content.key)
             raise
