@@ -207,7 +207,7 @@ def test_the_command_prints_a_line_for_each_and_exits_with_0(plain):
 
 
 def test_the_command_exits_with_1_where_something_does_not_work_and_says_what_to_change(settings, r2):
-    r2.down = True
+    r2.down()
     environ = {
         "TUSPLYR_DATA_DIR": str(settings.data_dir),
         "TUSPLYR_STORE": "s3",

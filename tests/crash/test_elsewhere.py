@@ -120,13 +120,13 @@ def test_a_bucket_that_cannot_be_used_keeps_nobody_from_uploading(tmp_path, wron
 
 def test_a_bucket_that_is_away_and_comes_back(tmp_path):
     with R2() as r2, server_with(r2, tmp_path) as server:
-        r2.down = True
+        r2.down()
         paths = [send(server, SHORT), send(server, LONG)]
         while not all(status(server, path)["attempts"] for path in paths):
             time.sleep(0.05)
         with Client(server.port) as client:
             assert client.request("GET", "/health/ready").status == 200
-        r2.down = False
+        r2.up()
         done = server.command("uploads", "retry", "--all")
         assert [line.partition(" ")[2] for line in done.stdout.splitlines()] in (["is due now"] * 2, ["is due now"])
         for path in paths:

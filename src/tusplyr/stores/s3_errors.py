@@ -25,6 +25,7 @@ TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConfli
 UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 UNKNOWN_CONDITION = frozenset({"501", "NotImplemented"})
 BROKEN = (BotoCoreError, HTTPError, OSError)  # what reading a body raises that ends early
+LONGEST = 200  # characters of what the store says that are passed on
 LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
 
 WORDS = {
@@ -90,7 +91,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def _text(what: str, code: str, error: ClientError) -> str:
-    said = error.response.get("Error", {}).get("Message", "")
+    said = " ".join(error.response.get("Error", {}).get("Message", "").split())[:LONGEST]  # some say a page
     return f"{what}: {error.operation_name}: {WORDS.get(code, 'it was refused')} ({code}: {said})"
 
 

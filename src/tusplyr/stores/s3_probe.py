@@ -25,7 +25,6 @@ from tusplyr.stores.s3_parts import composite
 
 NAME = ".tusplyr-doctor/"  # no content key begins so
 SAME_KEY = 1.1  # seconds between two writes of one key: R2 takes one a second
-LONGEST = 240  # characters of what a store says
 SKEW = 60.0  # seconds of a wrong clock that are worth a word
 REFUSED_SKEW = 900.0  # seconds from which requests are refused
 EARLY = 2  # days after which aborting unfinished transfers may hit one that is only slow
@@ -303,8 +302,7 @@ def _short(error: Exception) -> str:
         with translated(""):
             raise error
     except StoreDown as ours:
-        text = " ".join(str(ours).removeprefix(": ").split())
-        return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+        return " ".join(str(ours).removeprefix(": ").split())
     except (Taken, Vanished):
         return str(error)
 
