@@ -359,6 +359,16 @@ def test_a_transfer_that_vanished_is_begun_again(r2):
     r2.assert_whole(content, r2.long)
 
 
+def test_a_transfer_is_gone_on_with_in_the_parts_in_which_it_was_begun(rig):
+    content = content_of(rig.long)
+    rig.store.lose = 6
+    with pytest.raises(StoreDown):
+        rig.store.publish(content, staged(rig.long))
+    assert rig.restarted(part_size=2 * rig.bucket.part).publish(content, staged(rig.long))
+    assert rig.store.calls.count("UploadPart") == 1
+    rig.assert_whole(content, rig.long)
+
+
 def test_parts_of_another_content_with_the_same_key_are_never_used(rig):
     content = content_of(rig.long)
     rig.store.lose = 7
@@ -625,6 +635,17 @@ def test_a_server_that_does_not_know_the_condition_of_the_last_request_is_asked_
     r2.bucket.double.inject(Fault(operation="CompleteMultipartUpload", status=501, code="NotImplemented"))
     assert r2.store.publish(content_of(r2.long), staged(r2.long))
     r2.assert_whole(content_of(r2.long), r2.long)
+
+
+def test_where_the_condition_is_known_to_count_for_nothing_it_is_never_sent(r2):
+    r2.restarted(conditional=False)
+    for data in (SHORT, r2.long):
+        content = content_of(data)
+        assert r2.store.publish(content, staged(data))
+        with pytest.raises(Conflict):
+            r2.store.publish(Content(content.key, content_of(b"other").sha256, 5), staged(b"other"))
+        r2.assert_whole(content, data)
+    assert not [seen for seen in r2.bucket.double.seen if "if-none-match" in seen.headers]
 
 
 # How it is read
