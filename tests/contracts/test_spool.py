@@ -628,3 +628,12 @@ def test_a_graft_leaves_the_reserve_alone(small_volume):
     with pytest.raises(NoSpace):
         spool.graft("b", "a", 0, 700 * 1024)
     assert free_bytes(small_volume) >= 1024 * 1024
+
+
+def test_without_its_directory_the_spool_is_down_and_nothing_is_lost(tmp_path):
+    spool = DiskSpool(tmp_path / "gone")
+    for ask in (spool.admit, lambda: spool.open(ID, 0), lambda: spool.keep(ID)):
+        with pytest.raises(SpoolDown, match="directory of the spool is missing"):
+            ask()
+    with pytest.raises(BytesLost):
+        spool.open(ID, 1)

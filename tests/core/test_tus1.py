@@ -410,6 +410,12 @@ def test_an_error_makes_a_reply(error, status, headers, close):
         assert (on_head.status, on_head.headers) == (status, headers)
 
 
+@pytest.mark.parametrize("error", [Silent(), ShuttingDown(), Interrupted()])
+def test_whoever_was_told_no_address_is_not_told_to_continue(error):
+    assert "create the upload again" in tus1.refuse(error, "POST", LIMITS).body
+    assert "create" not in tus1.refuse(error, "PATCH", LIMITS).body
+
+
 def test_location_is_on_no_error_and_the_offset_on_409_alone():  # 1.10
     for error in (OffsetMismatch(70, 5), NotFound(), Gone(), TooLarge("x"), BadHeader("x"), Busy()):
         names = {name for name, _ in tus1.refuse(error, "PATCH", LIMITS).headers}

@@ -649,3 +649,30 @@ def test_content_that_vanished_from_the_store_is_gone(make, run):
             await rig.engine.content(upload.id)
 
     run(main())
+
+
+def test_a_creation_that_meets_a_full_disk_leaves_no_bytes_behind(make, run):
+    """Nobody knows its address, and the room is needed."""
+
+    class Full(MemorySpool):
+        def open(self, upload_id, offset):
+            writer = super().open(upload_id, offset)
+            real, writer.written = writer.write, 0
+
+            def write(view, at):
+                if at:
+                    raise NoSpace
+                real(view, at)
+
+            writer.write = write
+            return writer
+
+    async def main():
+        rig = make(spool=Full(), pace=Pace(span=1, lapse=60.0))
+        with pytest.raises(NoSpace):
+            await rig.create(10, DATA[:4], DATA[4:])
+        (row,) = rig.ledger._rows.values()
+        assert (row.status, row.reason) == (Status.GONE, Reason.TERMINATED)
+        assert list(rig.spool.files()) == []
+
+    run(main())

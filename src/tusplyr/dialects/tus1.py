@@ -253,6 +253,8 @@ def refuse(error: TusplyrError, method: str, limits: Limits, upload: Upload | No
     # What is ours alone (Broken) is told in fixed words; its cause is in the log.
     told = isinstance(error, (Refused, Stopped, Unavailable))
     body = str(error) if told else "The server could not do this now; what was acknowledged is kept. Try again."
+    if method == "POST" and isinstance(error, Stopped):  # the address is lost with the body
+        body = "The body ended before all of it was here; create the upload again."
     return Reply(status, headers, "" if method == "HEAD" else body, close=isinstance(error, Stopped))
 
 

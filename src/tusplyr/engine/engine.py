@@ -115,8 +115,8 @@ class Engine:
                 row = await self._receive(upload, body, command)
             except DigestMismatch:
                 raise
-            except Refused:
-                await self._terminate(upload)  # nobody was told its address
+            except (Refused, NoSpace):
+                await self._terminate(upload)  # nobody was told its address, and the room is needed
                 raise
         return Created(await self._publisher.handover.follow(row))
 

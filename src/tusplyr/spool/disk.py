@@ -73,7 +73,7 @@ class DiskSpool:
 
     def admit(self, count: int = 0) -> None:
         """See `ports.Spool.admit`."""
-        with _translated("the next upload"):
+        with _translated("the next upload"), _making():
             if self._reserve.reached(count):
                 raise NoSpace
 
@@ -88,7 +88,7 @@ class DiskSpool:
 
     def keep(self, upload_id: str) -> None:
         """See `ports.Spool.keep`."""
-        with _translated(upload_id):
+        with _translated(upload_id), _making():
             os.close(os.open(self._root / upload_id, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
             sync_directory(self._root)
 
@@ -145,7 +145,8 @@ class DiskSpool:
     def _make(self, upload_id: str) -> int | None:
         """Make the file; None where an append that was not acknowledged has left one."""
         try:
-            return os.open(self._path(upload_id), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            with _making():
+                return os.open(self._path(upload_id), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
             return None
 
@@ -288,6 +289,15 @@ def _close(descriptor: int) -> None:
 def address_of(view: memoryview) -> int:
     """Return where in memory a writable view begins."""
     return ctypes.addressof(ctypes.c_char.from_buffer(view))
+
+
+@contextmanager
+def _making() -> Iterator[None]:
+    """Where nothing was acknowledged yet, what is missing is the directory, and no bytes are lost."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SpoolDown(f"the directory of the spool is missing: {error}") from error
 
 
 @contextmanager
