@@ -85,8 +85,11 @@ class Queue(Protocol):
     The same adapter as the `Ledger`.
     """
 
-    async def postpone(self, upload: Upload, due_at: float, error: str) -> Upload:
-        """Record a failed attempt and when the next is due (Unix seconds); return the new row."""
+    async def postpone(self, upload: Upload, due_at: float, error: str, *, restart: bool = False) -> Upload:
+        """Record a failed attempt and when the next is due (Unix seconds); return the new row.
+
+        With `restart` what is `assembling` begins at its first byte again; its bytes may be discarded then.
+        """
 
     async def hasten(self, upload: Upload, due_at: float) -> Upload:
         """Set when the next attempt is due (Unix seconds), and nothing else; return the new row."""

@@ -751,3 +751,18 @@ def test_the_table_has_a_column_for_every_field():
     assert set(COLUMNS) == names
     with pytest.raises(ValueError, match="shorter"):
         upload_of(["too few"])
+
+
+def test_what_is_assembled_may_begin_again_and_what_is_received_may_not(run):
+    async def test(ledger):
+        partial = await created(ledger, **a_partial())
+        final = a_final(partial)
+        await ledger.create(final, [partial])
+        half = await ledger.checkpoint(final, 10, b"state")
+        row = await ledger.postpone(half, NOW, "no room", restart=True)
+        assert await ledger.get(final.id) == row
+        assert (row.offset, row.digest, row.attempts) == (0, None, 1)
+        received = await created(ledger, status=Status.RECEIVED)
+        await refused(ledger, ValueError, ledger.postpone(received, NOW, "no", restart=True), received)
+
+    run(test)

@@ -14,7 +14,7 @@ from blockbuster import BlockingError
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
 from tusplyr.durable import UNCACHED, free_bytes
 from tusplyr.ports import ALIGN
-from tusplyr.spool.disk import COPY, UNCACHED_LEAST, DiskSpool
+from tusplyr.spool.disk import COPY, LOOK_BYTES, UNCACHED_LEAST, DiskSpool
 from tusplyr.spool.memory import MemorySpool
 
 ID = "0123456789abcdef" * 2
@@ -637,3 +637,19 @@ def test_without_its_directory_the_spool_is_down_and_nothing_is_lost(tmp_path):
             ask()
     with pytest.raises(BytesLost):
         spool.open(ID, 1)
+
+
+def test_many_bodies_that_are_written_and_not_synced_leave_the_reserve_alone(small_volume):
+    spool = DiskSpool(small_volume, reserve=1024 * 1024)
+    writers = [spool.open(f"{number:032x}", 0) for number in range(8)]
+    refused = 0
+    for at in range(0, 256 * 1024, 64 * 1024):
+        for writer in writers:
+            try:
+                writer.write(view(bytes(64 * 1024)), at)
+            except NoSpace:
+                refused += 1
+    for writer in writers:
+        writer.close()
+    assert refused
+    assert free_bytes(small_volume) >= 1024 * 1024 - LOOK_BYTES

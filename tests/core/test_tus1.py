@@ -233,6 +233,7 @@ def test_a_post_makes_a_creation(headers, command):
             {"upload-concat": "final;/a", "transfer-encoding": "chunked", **BODY}, Forbidden, 403, id="CC-26 chunked"
         ),
         pytest.param({"upload-concat": "final;/a", "upload-metadata": "a *"}, BadHeader, 400, id="MD-04 final"),
+        pytest.param({"upload-concat": "final;" + "/a " * 1001}, BadHeader, 400, id="more partial uploads than may be"),
         pytest.param(
             {"upload-concat": "partial", "upload-length": "5", "repr-digest": CONTENT[0][1]},
             BadHeader,
@@ -410,7 +411,7 @@ def test_an_error_makes_a_reply(error, status, headers, close):
         assert (on_head.status, on_head.headers) == (status, headers)
 
 
-@pytest.mark.parametrize("error", [Silent(), ShuttingDown(), Interrupted()])
+@pytest.mark.parametrize("error", [Silent(), ShuttingDown()])
 def test_whoever_was_told_no_address_is_not_told_to_continue(error):
     assert "create the upload again" in tus1.refuse(error, "POST", LIMITS).body
     assert "create" not in tus1.refuse(error, "PATCH", LIMITS).body
@@ -439,6 +440,17 @@ def test_discovery_says_what_is_built(limits, extra):  # C-04, C-09, C-50, CR-01
 DAY = Limits(expire_after=86_400.0)
 FRESH = replace(UPLOAD, updated_at=1_403_625_600.75)
 EXPIRES = ("Upload-Expires", "Wed, 25 Jun 2014 16:00:00 GMT")
+
+
+def test_addresses_are_looked_at_until_one_is_not_ours():
+    asked = []
+
+    def nowhere(address):
+        asked.append(address)
+
+    with pytest.raises(NotFound):
+        tus1.read_create(head("POST", {"upload-concat": "final;" + "/a " * 1000}), LIMITS, nowhere)
+    assert asked == ["/a"]
 
 
 CHUNKED = {"upload-offset": "70", "transfer-encoding": "chunked", "trailer": "Upload-Checksum", **BODY}

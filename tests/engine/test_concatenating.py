@@ -15,6 +15,7 @@ from tusplyr.core.errors import (
     BadPartial,
     Busy,
     BytesLost,
+    Crowded,
     DigestMismatch,
     Forbidden,
     Gone,
@@ -397,7 +398,7 @@ def test_a_disk_that_refuses_is_tried_again(make, run, caplog):
         upload = await final(rig, a)
         assert (upload.status, upload.attempts) == (Status.ASSEMBLING, 1)
         assert "no space" in upload.error
-        await rig.assembler.begin(upload.id)
+        await rig.assembler.begin(await rig.row(upload.id))
         check_stored(rig, await rig.row(upload.id), b"a")
 
     run(main())
@@ -437,7 +438,7 @@ def test_a_final_upload_that_is_stored_in_the_end_says_nothing_of_what_failed_be
         upload = await final(rig, a)
         assert (upload.status, upload.attempts) == (Status.ASSEMBLING, 1)
         spool.full = False
-        await rig.assembler.begin(upload.id)
+        await rig.assembler.begin(await rig.row(upload.id))
         row = await rig.row(upload.id)
         assert (row.status, row.error) == (Status.STORED, None)
 
@@ -477,7 +478,7 @@ def test_a_disk_that_cannot_read_a_partial_upload_is_waited_for(make, run):
         row = await rig.row(upload.id)
         assert (row.status, row.attempts) == (Status.ASSEMBLING, 1)  # postponed, with the reason, and not every 5 s
         spool.torn = None
-        await rig.assembler.begin(upload.id)
+        await rig.assembler.begin(await rig.row(upload.id))
         assert (await rig.row(upload.id)).status is Status.STORED
 
     run(main())
@@ -513,5 +514,94 @@ def test_a_command_that_ends_a_final_upload_loses_nothing(make, run):
         with pytest.raises(NotFound):
             await final(rig, a)
         assert rig.tally.lost == 0
+
+    run(main())
+
+
+def test_room_is_asked_for_beside_what_others_that_wait_will_take(make, run, monkeypatch):
+    class Small(Gated):
+        room = 10
+
+        def admit(self, count=0):
+            if count > self.room:
+                raise NoSpace
+
+    async def main():
+        monkeypatch.setattr(concatenate, "PATIENCE", 0.01)
+        rig = make(spool=Small())
+        a, b = await partial(rig, b"a" * 6), await partial(rig, b"b" * 5)
+        rig.spool.slow = a.id
+        await final(rig, a)
+        with pytest.raises(NoSpace):
+            await final(rig, b)
+        rig.spool.gate.set()
+        await rig.assembler.rest()
+        check_stored(rig, await final(rig, b), b"bbbbb")
+
+    run(main())
+
+
+def test_what_does_not_fit_gives_its_room_back_and_begins_again(make, run):
+    class Filling(MemorySpool):
+        full = False
+
+        def open(self, upload_id, offset):
+            writer = super().open(upload_id, offset)
+            real = writer.write
+
+            def write(view, at):
+                if self.full and at:
+                    raise NoSpace
+                real(view, at)
+
+            writer.write = write
+            return writer
+
+    async def main():
+        rig = make(spool=Filling(), pace=Pace(span=1, lapse=60.0))
+        a, b = await partial(rig, b"aaa"), await partial(rig, b"bbb")
+        rig.spool.full = True
+        upload = await final(rig, a, b)
+        assert (upload.status, upload.offset, upload.attempts) == (Status.ASSEMBLING, 0, 1)
+        assert {name for name, _ in rig.spool.files()} == {a.id, b.id}
+        rig.spool.full = False
+        await rig.assembler.begin(upload)
+        check_stored(rig, await rig.row(upload.id), b"aaabbb")
+
+    run(main())
+
+
+def test_a_short_upload_does_not_wait_behind_a_long_one(make, run, monkeypatch):
+    async def main():
+        monkeypatch.setattr(assemble, "SHORT", 4)
+        monkeypatch.setattr(concatenate, "PATIENCE", 0.01)
+        rig = make(spool=Gated())
+        long, short = await partial(rig, b"long!"), await partial(rig, b"s")
+        rig.spool.slow = long.id
+        waiting = await final(rig, long)
+        assert waiting.status is Status.ASSEMBLING
+        monkeypatch.setattr(concatenate, "PATIENCE", 10.0)
+        check_stored(rig, await final(rig, short), b"s")
+        rig.spool.gate.set()
+        await rig.assembler.rest()
+        check_stored(rig, await rig.row(waiting.id), b"long!")
+
+    run(main())
+
+
+def test_only_so_many_are_asked_for_at_once(make, run, monkeypatch):
+    async def main():
+        monkeypatch.setattr(assemble, "CROWD", 1)
+        monkeypatch.setattr(concatenate, "PATIENCE", 0.01)
+        rig = make(spool=Gated())
+        a, b = await partial(rig, b"a"), await partial(rig, b"b")
+        rig.spool.slow = a.id
+        first = await final(rig, a)
+        with pytest.raises(Crowded):
+            await final(rig, b)
+        assert (await final(rig, a)).id == first.id  # asking again is not one more
+        rig.spool.gate.set()
+        await rig.assembler.rest()
+        check_stored(rig, await final(rig, b), b"b")
 
     run(main())

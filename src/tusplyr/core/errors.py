@@ -220,6 +220,15 @@ class Busy(Unavailable):
         super().__init__("Another request is using this upload; try again in a second.")
 
 
+class Crowded(Unavailable):
+    """As much of this is waiting already as may wait."""
+
+    code = "crowded"
+
+    def __init__(self) -> None:
+        super().__init__("Too many uploads are being put together already; try again later.")
+
+
 class NoSpace(Unavailable):
     """The volume is down to its reserve."""
 

@@ -21,6 +21,8 @@ from tusplyr.core.errors import (
     NotFound,
     OffsetMismatch,
     Refused,
+    ShuttingDown,
+    Silent,
     Stopped,
     TooLarge,
     TusplyrError,
@@ -57,6 +59,7 @@ EXTENSIONS = (
     "concatenation",
 )
 CONCAT = "Upload-Concat"
+MOST_PARTIALS = 1000  # that a final upload may be made of
 CHECKSUM = "Upload-Checksum"
 FILE_ID = "Tusplyr-File-Id"
 HEADERS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}  # on every reply, errors included
@@ -157,9 +160,13 @@ def _read_concatenate(head: Head, concat: str, locate: Locate) -> Concatenate:
     if "upload-defer-length" in head.headers:
         raise BadHeader("Upload-Defer-Length: the length of a final upload is that of its partial uploads.")
     length = _integer(head, "Upload-Length", TooLarge) if "upload-length" in head.headers else None
-    ids = [locate(address) for address in addresses]
-    if None in ids:
-        raise NotFound
+    if len(addresses) > MOST_PARTIALS:
+        raise BadHeader(f"{CONCAT} may name {MOST_PARTIALS} partial uploads at the most.")
+    ids = []
+    for address in addresses:
+        ids.append(locate(address))
+        if ids[-1] is None:
+            raise NotFound
     metadata, media, declared = _described(head)
     return Concatenate(
         partials=tuple(filter(None, ids)),
@@ -253,7 +260,7 @@ def refuse(error: TusplyrError, method: str, limits: Limits, upload: Upload | No
     # What is ours alone (Broken) is told in fixed words; its cause is in the log.
     told = isinstance(error, (Refused, Stopped, Unavailable))
     body = str(error) if told else "The server could not do this now; what was acknowledged is kept. Try again."
-    if method == "POST" and isinstance(error, Stopped):  # the address is lost with the body
+    if method == "POST" and isinstance(error, (Silent, ShuttingDown)):  # the address is lost with the reply
         body = "The body ended before all of it was here; create the upload again."
     return Reply(status, headers, "" if method == "HEAD" else body, close=isinstance(error, Stopped))
 

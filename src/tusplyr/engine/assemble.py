@@ -1,8 +1,9 @@
 """From complete partial uploads to a final one.
 
 Owns the assembling of final uploads: an append like any other, whose body is what the partial ones have staged. Must
-not know requests. Invariants: the row follows the bytes, so a crash or a stop costs what it costs an append; one is
-assembled at a time, in a fixed number of buffers; the uploads that it is made of stay as they are.
+not know requests. Invariants: the row follows the bytes, so a crash or a stop costs what it costs an append; one
+short and one long upload are assembled at a time, in a fixed number of buffers; the uploads that they are made of stay
+as they are.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ from tusplyr.ports import Claims, Ledger, Queue, Spool
 log = logging.getLogger(__name__)
 
 GRAFT = 64 * 1024 * 1024  # bytes that are copied in one go, between two looks at whether to stop
+SHORT = 64 * 1024 * 1024  # bytes of what need not wait behind longer ones
+CROWD = 256  # uploads that are being assembled or wait for it
 WORTH = 1024 * 1024  # bytes of a first upload that are worth a commit of their own
 
 
@@ -53,20 +56,32 @@ class Assembler:
         self._provider = provider
         self._tally = tally
         self._clock = clock
-        self._turn = asyncio.Semaphore(1)
+        self._lanes = {short: asyncio.Semaphore(1) for short in (False, True)}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._wanting: dict[str, int] = {}  # bytes still to be written, by id
 
     @property
     def busy(self) -> int:
         """How many uploads are being assembled, or wait for their turn."""
         return len(self._tasks)
 
-    def begin(self, upload_id: str) -> asyncio.Task[None]:
+    @property
+    def wanting(self) -> int:
+        """Bytes that all of them will still take, those that wait for room included."""
+        return sum(self._wanting.values())
+
+    @property
+    def crowded(self) -> bool:
+        """No more of them should be asked for."""
+        return len(self._wanting) >= CROWD
+
+    def begin(self, upload: Upload) -> asyncio.Task[None]:
         """Assemble an upload, unless that is under way; return the task, which raises nothing that is expected."""
-        task = self._tasks.get(upload_id)
+        task = self._tasks.get(upload.id)
         if task is None:
-            task = self._tasks[upload_id] = asyncio.create_task(self._attempt(upload_id))
-            task.add_done_callback(partial(self._ended, upload_id))
+            self._wanting[upload.id] = (upload.length or 0) - upload.offset
+            task = self._tasks[upload.id] = asyncio.create_task(self._attempt(upload))
+            task.add_done_callback(partial(self._ended, upload.id))
         return task
 
     async def rest(self) -> None:
@@ -79,13 +94,17 @@ class Assembler:
         if not task.cancelled() and (error := task.exception()):
             log.error("upload %s could not be assembled; it stays in the queue", upload_id, exc_info=error)
 
-    async def _attempt(self, upload_id: str) -> None:
-        async with self._turn:
+    async def _attempt(self, upload: Upload) -> None:
+        async with self._lanes[(upload.length or 0) < SHORT]:
             try:
-                await self._go_on(upload_id)
+                await self._go_on(upload.id)
             except TusplyrError as error:  # it was stopped, changed by a command, or the ledger is away
                 level = logging.WARNING if isinstance(error, Broken) else logging.INFO
-                log.log(level, "upload %s: assembling ended early and will be gone on with: %s", upload_id, error)
+                log.log(level, "upload %s: assembling ended early and will be gone on with: %s", upload.id, error)
+            else:
+                row = await self._ledger.get(upload.id)
+                if row is None or row.status is not Status.ASSEMBLING:
+                    self._wanting.pop(upload.id, None)
 
     async def _go_on(self, upload_id: str) -> None:
         body = PartialsBody(self._spool, self._offload)
@@ -93,8 +112,8 @@ class Assembler:
             async with self._claims.hold(upload_id, body.stop):
                 upload = await self._ledger.get(upload_id)
                 if upload is not None and upload.status is Status.ASSEMBLING:
-                    rows = [await self._ledger.get(each) for each in upload.partials]
-                    await self._assemble(upload, [row for row in rows if row], body)
+                    rows = {each: await self._ledger.get(each) for each in dict.fromkeys(upload.partials)}
+                    await self._assemble(upload, [row for each in upload.partials if (row := rows[each])], body)
         finally:
             await body.close()
 
@@ -112,8 +131,12 @@ class Assembler:
             await self._give_up(upload, Reason.LOST)
             log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
             self._tally.lost += 1
-        except (NoSpace, SpoolDown) as error:
+        except SpoolDown as error:
             await self._postpone(upload, error)
+        except NoSpace as error:
+            await self._postpone(upload, error, restart=True)
+            # What was written would only keep the room from everybody, for as long as the rest does not fit.
+            await self._offload.run(self._spool.discard, upload.id)
 
     async def _graft(self, upload: Upload, first: Upload, body: PartialsBody) -> Upload:
         """Let the kernel copy the first upload: its digest is known, so nobody has to read it."""
@@ -137,10 +160,10 @@ class Assembler:
         await self._ledger.move(upload, Status.GONE, reason=reason)
         await self._offload.run(self._spool.discard, upload.id)
 
-    async def _postpone(self, upload: Upload, error: TusplyrError) -> None:
+    async def _postpone(self, upload: Upload, error: TusplyrError, *, restart: bool = False) -> None:
         wait = delay(upload.attempts)
         level = logging.ERROR if upload.attempts + 1 >= STUCK_AFTER else logging.WARNING
         text = "upload %s is not assembled (attempt %d): %s; next in %.0f s"
         log.log(level, text, upload.id, upload.attempts + 1, error, wait)
         self._tally.postponed += 1
-        await self._queue.postpone(upload, self._clock() + wait, str(error))
+        await self._queue.postpone(upload, self._clock() + wait, str(error), restart=restart)

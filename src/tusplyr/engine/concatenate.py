@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tusplyr.core import decide
 from tusplyr.core.commands import Concatenate
 from tusplyr.core.decide import Limits
-from tusplyr.core.errors import BadPartial, DigestMismatch, Superseded
+from tusplyr.core.errors import BadPartial, Crowded, DigestMismatch, Superseded
 from tusplyr.core.model import Kind, Reason, Status, Upload
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.offload import Offload
@@ -70,7 +70,9 @@ class Concatenation:
             for each in dict.fromkeys(command.partials)
         }
         length = decide.concatenate(command, [partials[each] for each in command.partials], self._limits)
-        await self._offload.run(self._spool.admit, length)
+        if self._assembler.crowded:
+            raise Crowded
+        await self._offload.run(self._spool.admit, length + self._assembler.wanting)
         final = Upload(
             id=final_id,
             length=length,
@@ -91,7 +93,7 @@ class Concatenation:
     async def _assembled(self, final: Upload) -> Upload:
         """Return the row of a final upload, once it is assembled or that takes longer than a client likes to wait."""
         if final.status is Status.ASSEMBLING:
-            await asyncio.wait({self._assembler.begin(final.id)}, timeout=PATIENCE)
+            await asyncio.wait({self._assembler.begin(final)}, timeout=PATIENCE)
         row = await self._ledger.get(final.id)
         if row is not None and row.reason is Reason.INVALID:
             raise DigestMismatch

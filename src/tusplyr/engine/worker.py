@@ -71,7 +71,7 @@ class Worker:
         """Begin what is due, as far as there is room; return the seconds until the next look."""
         now = self._clock()
         for upload in await self._queue.due(Status.ASSEMBLING, now, BATCH + self._assembler.busy):
-            self._assembler.begin(upload.id)
+            self._assembler.begin(upload)
         pause, limit, full = GLANCE, BATCH, True
         while full and len(self._tasks) < self._slots:
             uploads = await self._queue.due(Status.RECEIVED, now, limit)

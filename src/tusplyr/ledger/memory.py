@@ -88,9 +88,9 @@ class MemoryLedger:
             del self._rows[upload_id]
         return len(old)
 
-    async def postpone(self, upload: Upload, due_at: float, error: str) -> Upload:
+    async def postpone(self, upload: Upload, due_at: float, error: str, *, restart: bool = False) -> Upload:
         """See `Queue.postpone`."""
-        changes = postponed(upload, due_at, error, self._clock())
+        changes = postponed(upload, due_at, error, self._clock(), restart=restart)
         row = self._unchanged(upload)
         if row.attempts != upload.attempts:
             raise Superseded

@@ -145,9 +145,9 @@ class SqlLedger:
             total += count
         return total
 
-    async def postpone(self, upload: Upload, due_at: float, error: str) -> Upload:
+    async def postpone(self, upload: Upload, due_at: float, error: str, *, restart: bool = False) -> Upload:
         """See `Queue.postpone`."""
-        changes = postponed(upload, due_at, error, self._clock())
+        changes = postponed(upload, due_at, error, self._clock(), restart=restart)
         await self.committer.commit(_change(self.sql.postpone, upload, changes, was_attempts=upload.attempts))
         return replace(upload, **changes)
 

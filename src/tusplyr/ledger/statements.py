@@ -111,7 +111,7 @@ def compile_for(dialect: Dialect) -> Statements:
         move=sql(_change((), MOVED)),
         expire=sql(_change(("updated_at",), MOVED)),
         idle=sql(_idle()),
-        postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "updated_at"))),
+        postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "offset", "digest", "updated_at"))),
         hasten=sql(_change((), ("due_at",))),
         backlog=sql(_backlog()),
         due=sql(_due()),

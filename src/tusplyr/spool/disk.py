@@ -201,14 +201,14 @@ class DiskWriter:
         self._reserve = reserve
         self._full = full
         self._named = named
-        self._unsynced = 0  # bytes; two threads may count at once, and the reserve does not hang on a few
 
     def write(self, view: memoryview, at: int) -> None:
         """See `ports.Writer.write`. What a failed write left behind is overwritten or cut off later."""
         if self._full:
             raise NoSpace
-        self._unsynced += view.nbytes
         with _translated(self._name):
+            if self._reserve.near(view.nbytes):  # many bodies may be written at once, and none of them synced for long
+                raise NoSpace
             while view:
                 written = self._put(view, at)
                 at += written
@@ -235,8 +235,7 @@ class DiskWriter:
             if name and not self._named:
                 sync_directory(self._root)
                 self._named = True
-            written, self._unsynced = self._unsynced, 0
-            self._full = self._reserve.near(written)
+            self._full = self._reserve.near(0)
 
     def close(self) -> None:
         """See `ports.Writer.close`."""

@@ -73,16 +73,10 @@ class Site(Struct, frozen=True):
             return self.public_url.rstrip("/") + path
         return (origin(request.scope, self.proxies) or "") + path
 
-    def locate(self, request: Call, reference: str) -> str | None:
-        """Return the id of the upload at an address, absolute or relative to the request's; None where not ours."""
-        try:
-            base = urlsplit(self.address(request, ""))
-            target = urlsplit(urljoin(f"//{base.netloc}{base.path.rstrip('/')}", reference))
-        except ValueError:  # a host that is none
-            return None
-        upload_id = target.path.removeprefix(base.path)
-        ours = target.netloc.lower() == base.netloc.lower() and target.path == base.path + upload_id
-        return upload_id if ours and ID.match(upload_id) and not (target.query or target.fragment) else None
+    def locator(self, request: Call) -> tus1.Locate:
+        """Return what finds the id of the upload at an address, absolute or relative to the request's."""
+        start = self.address(request, "")  # once: a head may name many addresses
+        return partial(_locate, start)
 
     def admit(self, headers: Head) -> None:
         """Let a request in, or not.
@@ -125,8 +119,7 @@ class Uploads:
 
     async def create(self, request: Call, head: Head) -> Reply:
         """POST on the collection."""
-        locate = partial(self._site.locate, request)
-        command = tus1.read_create(head, self._engine.limits, locate, _trailers(request))
+        command = tus1.read_create(head, self._engine.limits, self._site.locator(request), _trailers(request))
         if isinstance(command, Concatenate):
             outcome = await self._engine.concatenate(command)
             return self._write(outcome, self._site.address(request, outcome.upload.id))
@@ -261,6 +254,20 @@ def routes(engine: Engine, bodies: Bodies, site: Site) -> list[HTTPRouteHandler]
         return await uploads.status(request)
 
     return [create, append, query, terminate, download, status]
+
+
+def _locate(start: str, reference: str) -> str | None:
+    """Return the id of the upload at an address; None where it is not one of those that begin with `start`."""
+    if reference.startswith(start) and ID.match(reference[len(start) :]):
+        return reference[len(start) :]
+    try:
+        base = urlsplit(start)
+        target = urlsplit(urljoin(f"//{base.netloc}{base.path.rstrip('/')}", reference))
+    except ValueError:  # a host that is none
+        return None
+    upload_id = target.path.removeprefix(base.path)
+    ours = target.netloc.lower() == base.netloc.lower() and target.path == base.path + upload_id
+    return upload_id if ours and ID.match(upload_id) and not (target.query or target.fragment) else None
 
 
 def _trailers(request: Call) -> tus1.Trailers | None:
