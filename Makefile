@@ -12,6 +12,7 @@ help:  ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): requirements-dev.lock pyproject.toml
+	@echo "installing into $(VENV), about a minute…"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
@@ -38,7 +39,7 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules $(GATEWAY)  ## real clients, a proxy that cuts, browsers, nginx, a real S3 server (see the first lines)
+e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules $(GATEWAY)  ## real clients, a proxy that cuts, browsers, nginx, a real S3 server (see the first lines of the Makefile)
 	$(PYTEST) -m e2e
 
 page: web/page/node_modules  ## build the page at / from web/page (needs node and npm)

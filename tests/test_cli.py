@@ -7,21 +7,27 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from alembic.command import upgrade
+from sqlalchemy import create_engine
 
 import tusplyr
 from tusplyr.core.media import media_of
 from tusplyr.core.model import Reason, Status, Upload
-from tusplyr.ledger.migrate import migrate
+from tusplyr.ledger.migrate import configuration, migrate
+from tusplyr.ledger.revisions import head
 from tusplyr.ledger.sql import SqlLedger
 from tusplyr.settings import TABLE
 
@@ -178,6 +184,14 @@ def test_help_of_every_command_says_where_the_data_is(tmp_path, command):
     assert "TUSPLYR_DATA_DIR" in done.stdout
 
 
+def test_help_of_list_says_what_every_status_is():
+    text = " ".join(run(Path.cwd(), "uploads", "list", "--help").stdout.split())
+    for status in Status:
+        assert f"{status.value}: " in text
+    for reason in Reason:
+        assert reason.value in text
+
+
 def test_help_of_serve_shows_every_flag_with_its_variable_and_default(tmp_path):
     text = " ".join(run(tmp_path, "serve", "--help").stdout.split())
     for row in TABLE:
@@ -227,11 +241,56 @@ def test_without_a_database_the_command_says_so_and_makes_none(tmp_path, command
 
 
 def test_migrate_makes_the_database_and_can_be_repeated(tmp_path):
-    for _ in range(2):
+    database = tmp_path / "deep/data/tusplyr.db"
+    for said in (f"was made, at revision {head()}.", f"is at revision {head()} already."):
         done = run(tmp_path, "migrate", "--data-dir", "deep/data")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert str(tmp_path / "deep/data/tusplyr.db") in done.stdout
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{database} {said}\n", "")
     assert run(tmp_path, "uploads", "list", TUSPLYR_DATA_DIR="deep/data").stdout == ""
+
+
+def test_migrate_refuses_while_a_server_runs(running):
+    said = f"A server is running on {running / 'data'}; stop it, make a backup, then migrate."
+    assert_one_line_error(run(running, "migrate"), 1, said)
+
+
+def test_migrate_is_not_talked_into_it_by_a_lock_that_is_not_held_or_not_the_lock(running):
+    with (running / "data/lock").open() as lock, Path(os.devnull).open() as other:
+        for file in (lock, other):
+            line = [sys.executable, "-m", "tusplyr", "migrate", "--lock", str(file.fileno())]
+            done = subprocess.run(
+                line, cwd=running, env=environ(), pass_fds=[file.fileno()], capture_output=True, text=True, check=False
+            )
+            assert_one_line_error(done, 1, "A server is running on")
+
+
+def old(folder):
+    """Make a database as the first version has left it."""
+    (folder / "data").mkdir()
+    engine = create_engine(f"sqlite:///{folder}/data/tusplyr.db")
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        upgrade(config, "0001")
+    engine.dispose()
+
+
+def test_migrate_says_from_what_to_what(tmp_path):
+    old(tmp_path)
+    hint = "it is brought there when the new `tusplyr serve` starts (make a backup first), or by `tusplyr migrate`"
+    assert_one_line_error(run(tmp_path, "uploads", "list"), 1, "is at revision 0001", hint)
+    assert run(tmp_path, "migrate").stdout.endswith(f"tusplyr.db was brought from revision 0001 to {head()}.\n")
+
+
+def test_serve_says_in_its_log_what_it_brought_a_database_to(tmp_path):
+    old(tmp_path)
+    with server(tmp_path):
+        assert f"database brought from revision 0001 to {head()}\n" in (tmp_path / "log").read_text()
+    with server(tmp_path):
+        assert "database brought" not in (tmp_path / "log").read_text()
+
+
+def test_serve_says_nothing_of_a_database_that_it_made(running):
+    assert "database brought" not in (running / "log").read_text()
 
 
 @pytest.mark.parametrize("command", ["migrate", "uploads list", "uploads terminate 00", "sweep", "verify", "serve"])
@@ -253,15 +312,24 @@ def test_list_is_a_tabbed_line_for_each_upload_newest_first(ledger):
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == [f"{number:032x}" for number in (2, 1, 0)]
-    assert rows[0] == [f"{2:032x}", "receiving", "0", "1002", "1970-01-12T13:46:42Z", "-"]
+    assert rows[0] == [f"{2:032x}", "whole", "receiving", "0", "1002", "1970-01-12T13:46:42Z", "-"]
 
 
 def test_list_is_narrowed_by_status_and_limit(ledger):
-    assert run(ledger, "uploads", "list", "--status", "gone").stdout.startswith(f"{0:032x}\tgone\t")
+    assert run(ledger, "uploads", "list", "--status", "gone").stdout.startswith(f"{0:032x}\twhole\tgone\t")
     assert run(ledger, "uploads", "list", "--limit", "1").stdout.startswith(f"{2:032x}")
     assert run(ledger, "uploads", "list", "--limit", "1").stdout.count("\n") == 1
     assert run(ledger, "uploads", "list", "--status", "stored").stdout == ""
     assert run(ledger, "uploads", "list", "--status", "lost").returncode == 2
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_list_says_when_there_are_more(ledger, form):
+    done = run(ledger, "uploads", "list", "--limit", "2", *form)
+    assert (done.returncode, done.stderr) == (0, "2 shown; more with --limit\n")
+    assert "more with" not in done.stdout
+    assert done.stdout.count(f"{0:030x}") == 2
+    assert run(ledger, "uploads", "list", "--limit", "3", *form).stderr == ""
 
 
 def test_list_as_json_is_one_array(ledger):
@@ -274,7 +342,9 @@ def test_list_as_json_is_one_array(ledger):
 def test_list_on_a_terminal_is_a_table(ledger):
     code, seen = run_on_terminal(ledger, "uploads", "list")
     assert code == 0
-    assert "updated_at" in seen
+    header = seen.splitlines()[0]
+    for column in ("id", "kind", "status", "offset", "length", "updated_at", "key"):
+        assert column in header
     assert f"{2:032x}" in seen
 
 
@@ -432,13 +502,28 @@ def test_verify_fails_on_what_is_damaged_or_missing_and_names_it(tmp_path):
 def test_sweep_says_what_it_did(running):
     done = run(running, "sweep")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "expired 0 uploads, removed 0 spool files and 0 unfinished copies, purged 0 rows\n"
+    assert done.stdout == "nothing to sweep\n"
+    left = running / "data/spool" / ("0" * 32)
+    left.touch()
+    os.utime(left, (1, 1))
+    assert run(running, "sweep").stdout == "spool files removed: 1\n"
+
+
+def test_the_sweep_of_a_start_tells_what_it_did_and_no_more(ledger):
+    (ledger / "data/spool").mkdir()
+    (ledger / "data/spool" / ("f" * 32)).touch()
+    with server(ledger):
+        pass
+    (line,) = [line for line in (ledger / "log").read_text().splitlines() if "swept" in line]
+    assert line.endswith("swept; uploads expired: 2, spool files removed: 1")
 
 
 def test_serve_names_a_port_in_use_in_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert_one_line_error(run(tmp_path, "serve", "--port", port), 1, port)
+        done = run(tmp_path, "serve", "--port", port)
+    assert_one_line_error(done, 1)
+    assert done.stderr == f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use.\n"
 
 
 def test_serve_names_a_data_directory_that_cannot_be_written_in_one_line(tmp_path):
@@ -448,6 +533,49 @@ def test_serve_names_a_data_directory_that_cannot_be_written_in_one_line(tmp_pat
 
 def test_second_server_on_the_same_data_refuses_in_one_line(running):
     assert_one_line_error(run(running, "serve", "--port", "0"), 1, str(running / "data"))
+
+
+def modes(data):
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in data.glob("tusplyr.db*")}
+
+
+def test_the_files_of_the_database_are_their_owners_alone_and_made_so_where_they_are_not(tmp_path):
+    files = ("tusplyr.db", "tusplyr.db-wal", "tusplyr.db-shm")
+    with server(tmp_path) as port:
+        create(port, 5)
+        assert modes(tmp_path / "data") == dict.fromkeys(files, 0o600)
+    with closing(sqlite3.connect(tmp_path / "data/tusplyr.db")) as connection:
+        connection.execute("SELECT * FROM uploads").fetchall()  # makes the other two
+        for name in files:
+            (tmp_path / "data" / name).chmod(0o664)
+        with server(tmp_path) as port:
+            create(port, 5)
+            assert modes(tmp_path / "data") == dict.fromkeys(files, 0o600)
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+@pytest.mark.parametrize("recipe", ["setfacl -m u:65534:x data", "chgrp 65534 data && chmod 710 data"])
+def test_a_web_server_can_be_let_read_the_store_and_nothing_else(recipe):
+    """The recipes of operations.md, with numbers for names."""
+    if not shutil.which(recipe.partition(" ")[0]):
+        pytest.skip("needs setfacl")
+    with tempfile.TemporaryDirectory() as place:  # the directory of pytest is closed to others
+        folder = Path(place)
+        folder.chmod(0o755)
+        with server(folder) as port:
+            create(port, len(CONTENT), CONTENT)
+            create(port, len(CONTENT) + 1, CONTENT)
+            subprocess.run(["sh", "-c", recipe], cwd=folder, check=True)
+
+            def read(*command):
+                line = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *command]
+                return subprocess.run(line, cwd=folder, capture_output=True, check=False)
+
+            assert read("cat", f"data/store/{KEY}").stdout == CONTENT
+            create(port, len(CONTENT), CONTENT[::-1])
+            assert len(read("find", "data/store", "-type", "f", "-readable").stdout.splitlines()) == 2
+            for other in ("ls data", "ls data/spool", "cat data/tusplyr.db", "cat data/tusplyr.db-wal"):
+                assert read(*other.split()).returncode, other
 
 
 def test_server_does_not_import_what_only_commands_need(tmp_path):

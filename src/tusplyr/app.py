@@ -44,6 +44,7 @@ from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
 from tusplyr.engine.worker import Worker
 from tusplyr.ledger import revisions
+from tusplyr.ledger.committer import tighten
 from tusplyr.ledger.journal import LedgerJournal
 from tusplyr.ledger.sql import SqlLedger
 from tusplyr.ports import Journal, Store
@@ -67,6 +68,10 @@ class StartFailed(TusplyrError):
     """The server or a command cannot start; the text is one line for the operator."""
 
 
+class InUse(StartFailed):
+    """Another process holds the data directory."""
+
+
 class Wired(Struct, frozen=True):
     """Everything that runs, put together."""
 
@@ -88,10 +93,33 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     with ExitStack() as stack:
         _make_directories(settings)
-        stack.enter_context(locked(settings.data_dir))
-        _migrate(settings)
+        lock = stack.enter_context(locked(settings.data_dir))
+        _migrate(settings, lock)
         listener = stack.enter_context(_listening(settings))
         uvloop.run(_serve(settings, listener))
+
+
+@contextmanager
+def migrating(settings: Settings, lock: int | None) -> Iterator[None]:
+    """Hold the data directory while its database is migrated: no server runs but the one that may have asked for it.
+
+    Args:
+        settings: where that is.
+        lock: the descriptor by which that server holds it, inherited from it; None: it is to be taken.
+
+    Raises:
+        StartFailed: a server is running there.
+    """
+    with ExitStack() as stack:
+        try:
+            if lock is None:
+                stack.enter_context(locked(settings.data_dir))
+            else:
+                _take(lock, settings.data_dir)
+        except InUse as error:
+            place = settings.data_dir
+            raise StartFailed(f"A server is running on {place}; stop it, make a backup, then migrate.") from error
+        yield
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
@@ -186,7 +214,9 @@ def _checks(settings: Settings, wired: Wired) -> dict[str, ops.Check]:
         except OSError as error:
             log.warning("the spool cannot be used: %s", error)
             return "the spool cannot be used"
-        return None if free >= settings.reserve else f"only {free} bytes are free; new uploads are refused"
+        if free >= settings.reserve:
+            return None
+        return f"only {free} bytes are free, less than RESERVE ({settings.reserve}); new uploads are refused"
 
     return {"ledger": ledger, "space": space}
 
@@ -351,36 +381,48 @@ def _make_directories(settings: Settings) -> None:
 
 
 @contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory: one server at a time."""
+def locked(data_dir: Path) -> Iterator[int]:
+    """Hold the data directory: one server at a time. Yields the descriptor that holds it."""
     try:
         descriptor = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StartFailed(f"The data directory {data_dir} cannot be used: {error.strerror}.") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StartFailed(f"Another server is running on {data_dir}; one at a time.") from error
-    else:
-        yield
+        _take(descriptor, data_dir)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _migrate(settings: Settings) -> None:
+def _take(descriptor: int, data_dir: Path) -> None:
+    """Take the lock by a descriptor, or find that it holds it; whoever inherited one shares what it holds."""
+    try:
+        if not os.path.samestat(os.fstat(descriptor), (data_dir / "lock").stat()):
+            raise InUse(f"Descriptor {descriptor} is not the lock of {data_dir}.")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InUse(f"Another server is running on {data_dir}; one at a time.") from error
+
+
+def _migrate(settings: Settings, lock: int) -> None:
     """Bring the database to the head, in another process: Alembic is not needed afterwards."""
     try:
-        if revisions.revision(settings.database) == revisions.head():
-            return
-    except LedgerDown as error:
+        tighten(settings.database)
+        before, needed = revisions.revision(settings.database), revisions.head()
+    except (LedgerDown, OSError) as error:
         raise StartFailed(str(error)) from error
+    if before == needed:
+        return
     command = [sys.executable, "-m", "tusplyr", "migrate", "--config", os.devnull, "--data-dir", str(settings.data_dir)]
+    command += ["--lock", str(lock)]
     # What counts is in `settings`; the environment may say otherwise.
     environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    done = subprocess.run(command, env=environ, pass_fds=[lock], capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["The database could not be migrated."]
         raise StartFailed(said[-1].removeprefix("Error: "))
+    if before is not None:
+        log.info("database brought from revision %s to %s", before, needed)
 
 
 @contextmanager
@@ -393,7 +435,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
                 listener = stack.enter_context(contextlib.closing(server.listen(settings.host, settings.port)))
         except OSError as error:
             place = settings.socket or f"{settings.host}:{settings.port}"
-            raise StartFailed(f"Cannot listen on {place}: {error.strerror or error}.") from error
+            reason = (error.strerror or str(error)).partition(" (while")[0]  # where to is said already
+            raise StartFailed(f"Cannot listen on {place}: {reason}.") from error
         yield listener
 
 

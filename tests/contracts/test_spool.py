@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import mmap
 import os
 import resource
@@ -14,6 +15,7 @@ from blockbuster import BlockingError
 from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
 from tusplyr.durable import UNCACHED, free_bytes
 from tusplyr.ports import ALIGN
+from tusplyr.spool import disk
 from tusplyr.spool.disk import COPY, LOOK_BYTES, UNCACHED_LEAST, DiskSpool
 from tusplyr.spool.memory import MemorySpool
 
@@ -476,6 +478,31 @@ def test_a_file_that_is_opened_below_the_reserve_takes_nothing_and_keeps_what_it
     writer.sync()
     writer.close()
     assert content(spool) == b"abc"
+
+
+def test_that_the_reserve_is_reached_is_told_once_and_so_is_its_end(tmp_path, monkeypatch, caplog):
+    spool, free = DiskSpool(tmp_path, reserve=100), 100
+    monkeypatch.setattr(disk, "free_bytes", lambda _: free)
+    with caplog.at_level(logging.INFO):
+        spool.admit()
+        assert caplog.messages == []
+        free = 99
+        for _ in range(3):
+            with pytest.raises(NoSpace):
+                spool.admit()
+            staged(spool)
+        (record,) = caplog.records
+        assert (record.levelname, record.getMessage()) == (
+            "WARNING", "only 99 bytes are free, less than RESERVE (100): creations and bodies get 507",
+        )  # fmt: skip
+        caplog.clear()
+        free = 100
+        for _ in range(3):
+            spool.admit()
+        (record,) = caplog.records
+        assert (record.levelname, record.getMessage()) == (
+            "INFO", "100 bytes are free, RESERVE (100) is kept again: uploads are taken",
+        )  # fmt: skip
 
 
 def test_a_full_volume_is_no_space_and_keeps_what_was_synced(small_volume):

@@ -80,3 +80,5 @@ def test_a_full_volume_is_507_keeps_what_is_durable_and_recovers_by_itself(volum
         assert (stored.status, stored.offset) == (204, len(content))
         published = server.store / "audio" / f"{hashlib.sha256(content).hexdigest()[:16]}.wav"
         assert published.read_bytes() == content
+        log = server.log.read_text()
+        assert log.count("creations and bodies get 507") == log.count("is kept again: uploads are taken") == 1

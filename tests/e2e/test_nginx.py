@@ -26,6 +26,7 @@ from rig.server import free_port
 pytestmark = pytest.mark.e2e
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+(RECIPE,) = re.findall(r"^```nginx\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 NAME = "uploads.example.org"
 TUS = {"Tus-Resumable": "1.0.0", "Host": NAME}
 APPEND = TUS | {"Content-Type": "application/offset+octet-stream"}
@@ -43,7 +44,7 @@ class Nginx:
         authority.issue_cert(NAME).private_key_and_cert_chain_pem.write_to_path(str(folder / "cert.pem"))
         self.context = ssl.create_default_context()
         authority.configure_trust(self.context)
-        (recipe,) = re.findall(r"^```nginx\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+        recipe = RECIPE
         for written, here in {
             "unix:/run/tusplyr/tusplyr.sock": f"unix:{place}",
             "listen 443 ssl": f"listen 127.0.0.1:{self.port} ssl",
@@ -74,9 +75,17 @@ class Nginx:
         self.process.terminate()
         self.process.wait(20)
 
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b""):
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        source: str = "127.0.0.1",
+    ):
         """Send one request on a connection of its own; status 0 when nobody answers."""
-        connection = _Named("127.0.0.1", self.port, self.context)
+        connection = _Named("127.0.0.1", self.port, self.context, source)
         try:
             connection.request(method, path, body or None, TUS | (headers or {}))
             response = connection.getresponse()
@@ -90,8 +99,8 @@ class Nginx:
 class _Named(http.client.HTTPConnection):
     """A TLS connection to an address, under the name that the certificate has."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=20)
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, source: str = "127.0.0.1") -> None:
+        super().__init__(host, port, timeout=20, source_address=(source, 0))
         self._context = context
 
     def connect(self) -> None:
@@ -147,8 +156,16 @@ def test_a_cut_upload_is_continued_through_nginx_and_its_address_is_the_one_outs
     assert f'"url":"https://{NAME}{path}"'.encode() in nginx.ask("GET", path + "/status")[2]
     (stored,) = server.stored()
     assert stored.stem == hashlib.sha256(content).hexdigest()[:16]
-    metrics = nginx.ask("GET", "/metrics")
-    assert metrics[0] == 404, "only uploads are outside"
+    assert nginx.ask("GET", "/")[0] == 404, "the page is not outside"
+
+
+def test_health_is_outside_and_metrics_are_for_those_who_are_named(nginx):
+    for path in ("/health/live", "/health/ready"):
+        assert nginx.ask("GET", path)[::2] == (200, b'{"status":"ok"}')
+    status, _, told = nginx.ask("GET", "/metrics")
+    assert (status, b"tusplyr_uploads_created_total" in told) == (200, True)
+    assert nginx.ask("GET", "/metrics", source="127.0.0.2")[0] == 403, "anybody else"
+    assert nginx.ask("GET", "/health/live", source="127.0.0.2")[0] == 200
 
 
 def test_what_a_client_says_of_hosts_leads_nowhere_else(nginx):
@@ -162,6 +179,7 @@ def test_while_the_server_restarts_head_is_told_to_wait_and_the_upload_goes_on(s
     server.stop()
     status, answer, _ = nginx.ask("HEAD", path)
     assert (status, answer["Retry-After"]) == (423, "1")
+    assert answer["Access-Control-Allow-Origin"] == "*", "a page elsewhere sees the status"
     assert nginx.ask("PATCH", path, APPEND | {"Upload-Offset": "2"}, b"c")[0] == 503
     server.start()
     assert nginx.ask("HEAD", path)[1]["Upload-Offset"] == "2"

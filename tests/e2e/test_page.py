@@ -162,27 +162,100 @@ def test_what_was_left_can_be_discarded_and_frees_its_bytes(server, tmp_path):
     assert server.spooled() == []
 
 
+def test_after_a_reload_no_share_is_told_before_the_server_has_said_it(server, tmp_path):
+    file = tmp_path / "take.wav"
+    sha256 = write(file, 30 * MIB)
+    rows, figures, heard = browse(
+        f"{server.url}/",
+        ("throttle", SLOW),
+        ("choose", str(file)),
+        ("until", ["take.wav", "sending", 10]),
+        ("withhold", "HEAD"),
+        ("reload",),
+        ("choose", str(file)),
+        ("until", ["take.wav", "waiting"]),
+        ("text", ".upload h3"),
+        ("text", ".upload .figures"),
+        ("text", "#heard"),
+        ("throttle", None),
+        ("deliver",),
+        ("until", ["take.wav", "stored", 100]),
+    )
+    assert rows == ["take.wav"], "it is not said to be interrupted as well"
+    assert [text.strip() for text in figures] == ["30.0 MiB"]
+    assert heard == [""]
+    check_stored(server, file.name, sha256)
+    assert server.log.read_text().count("append from 0 of") == 1
+
+
 def test_with_a_token_the_page_asks_for_it_and_keeps_it_for_the_tab_alone(tmp_path):
     file = tmp_path / "take.wav"
     sha256 = write(file, 3 * MIB)
     with Server(tmp_path / "server", AUTH_TOKEN=TOKEN) as server:
-        refused, download, kept = browse(
+        refused, focused, wrong, right, download, kept = browse(
             f"{server.url}/",
             ("choose", str(file)),
             ("until", ["take.wav", "failed"]),
             ("text", ".upload .note"),
+            ("focused",),
+            ("fill", ["#token", "something-else"]),
+            ("press", "Enter"),
+            ("heard", "The server does not know this token."),
+            ("text", "#token-told"),
             ("fill", ["#token", TOKEN]),
-            ("click", "Try again: take.wav"),
-            ("until", ["take.wav", "stored", 100]),
+            ("click", "Use this token"),
+            ("heard", "Token accepted."),
+            ("text", "#token-told"),
+            ("until", ["take.wav", "stored", 100]),  # what was refused needs no other button
             ("download", "Download the stored file: take.wav"),
             ("reload",),
             ("kept",),
-            complaints=1,  # Chromium's own line about the 401
+            complaints=3,  # Chromium's own lines about the 401 of the upload, and the answers to the two questions
         )
         assert "token" in refused[0]
+        assert focused == "Token of this server"
+        assert wrong == ["The server does not know this token."]
+        assert right == ["Token accepted."]
         assert download == sha256
         assert kept == [TOKEN, 0]
         check_stored(server, file.name, sha256)
+
+
+def test_with_a_token_that_is_not_confirmed_an_upload_that_failed_can_be_tried_again(tmp_path):
+    file = tmp_path / "take.wav"
+    sha256 = write(file, 3 * MIB)
+    with Server(tmp_path / "server", AUTH_TOKEN=TOKEN) as server:
+        browse(
+            f"{server.url}/",
+            ("choose", str(file)),
+            ("until", ["take.wav", "failed"]),
+            ("fill", ["#token", TOKEN]),
+            ("click", "Try again: take.wav"),
+            ("until", ["take.wav", "stored", 100]),
+            complaints=1,
+        )
+        check_stored(server, file.name, sha256)
+
+
+def test_with_a_token_the_page_shows_what_was_left_once_it_is_accepted(tmp_path):
+    file = tmp_path / "take.wav"
+    write(file, 30 * MIB)
+    with Server(tmp_path / "server", AUTH_TOKEN=TOKEN) as server:
+        (rows,) = browse(
+            f"{server.url}/",
+            ("fill", ["#token", TOKEN]),
+            ("throttle", SLOW),
+            ("choose", str(file)),
+            ("until", ["take.wav", "sending", 10]),
+            ("fill", ["#token", ""]),
+            ("reload",),
+            ("text", ".upload"),
+            ("fill", ["#token", TOKEN]),
+            ("press", "Enter"),
+            ("until", ["take.wav", "left", 1]),
+            complaints=1,
+        )
+        assert rows == []
 
 
 def test_a_server_that_is_restarted_in_the_middle_is_waited_for(server, tmp_path):
@@ -264,8 +337,12 @@ def test_axe_finds_no_barrier_in_any_state(tmp_path, scheme):
             ("choose", str(done)),
             ("until", [done.name, "failed"]),
             ("barriers",),
+            ("fill", ["#token", "something-else"]),
+            ("press", "Enter"),
+            ("heard", "The server does not know this token."),
+            ("barriers",),
             ("fill", ["#token", TOKEN]),
-            ("click", f"Try again: {done.name}"),
+            ("press", "Enter"),
             ("until", [done.name, "stored"]),
             ("throttle", SLOW),
             ("choose", str(going)),
@@ -281,9 +358,9 @@ def test_axe_finds_no_barrier_in_any_state(tmp_path, scheme):
             ("until", [going.name, "left"]),
             ("barriers",),
             colorScheme=scheme,
-            complaints=1,
+            complaints=3,
         )
-    assert found == [[]] * 6
+    assert found == [[]] * 7
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

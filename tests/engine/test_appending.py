@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import logging
 import random
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
@@ -29,6 +31,7 @@ from tusplyr.core.errors import (
     TooLarge,
 )
 from tusplyr.core.model import Reason, Status
+from tusplyr.engine.engine import TOLD
 from tusplyr.engine.intake import Pace
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.spool.memory import MemorySpool, MemoryWriter
@@ -676,3 +679,34 @@ def test_a_creation_that_meets_a_full_disk_leaves_no_bytes_behind(make, run):
         assert list(rig.spool.files()) == []
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ((TOLD, 0, None), False),
+        ((TOLD, 0, TOLD), False),
+        ((TOLD + 1, 0, 3), True),
+        ((None, 0, None), True),
+        ((2 * TOLD, 3, 3), False),
+        ((None, 3, 3), False),
+        ((None, 3, None), False),
+        ((2 * TOLD, 3, TOLD + 1), True),
+    ],
+)
+def test_the_log_tells_of_long_uploads_and_bodies_but_not_of_each_short_one(make, run, caplog, case, told):
+    length, offset, body_length = case
+
+    async def main():
+        rig = make()
+        upload = await rig.create(length)
+        if offset:
+            await rig.append(upload.id, 0, ScriptedBody(bytes(offset)), offset)
+        caplog.clear()
+        with suppress(Cut):
+            await rig.append(upload.id, offset, ScriptedBody(b"abc", CUT), body_length)
+        return f"upload {upload.id}: append from {offset} of {length or 'unknown'}"
+
+    with caplog.at_level(logging.INFO):
+        line = run(main())
+    assert (line in caplog.messages) == told

@@ -159,6 +159,26 @@ def test_one_that_fails_does_not_hold_up_the_others(make, run, clock):
     run(main())
 
 
+def test_it_is_told_once_what_was_stored_where_and_after_how_many_attempts(make, run, clock, caplog):
+    async def main():
+        rig = make(store=FaultyStore(StoreDown("away"), 2), clock=clock)
+        upload = await rig.create(10, DATA)
+        for condition in (lambda: row_of(rig, upload).attempts == 2, lambda: row_of(rig, upload).status == "stored"):
+            clock.now += LAST_DELAY
+            await look(rig, condition)
+        same = await rig.create(10, DATA)
+        empty = await rig.create(0)
+        return upload, same, empty
+
+    with caplog.at_level(logging.INFO):
+        upload, same, empty = run(main())
+    assert [record.getMessage() for record in caplog.records if "stored as" in record.getMessage()] == [
+        f"upload {upload.id}: stored as {KEY}, 10 bytes after 2 attempts that failed",
+        f"upload {same.id}: stored as {KEY}, 10 bytes",
+        f"upload {empty.id}: stored as {empty.key}, 0 bytes",
+    ]
+
+
 def test_a_person_is_told_when_an_upload_is_stuck(make, run, clock, caplog):
     async def main():
         rig = make(store=FaultyStore(StoreDown("away"), STUCK_AFTER), clock=clock)

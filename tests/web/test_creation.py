@@ -275,3 +275,17 @@ def test_a_large_first_body_is_stored_whole(tus):
     content = bytes(range(256)) * (3 * MIB // 256)
     path = finished(tus, content, "large.wav")
     assert ask(tus, "GET", path).body == content
+
+
+def test_a_creation_that_is_cut_is_logged_with_the_id_of_its_upload(service):
+    before = set(service.spooled())
+    with Client(service.port) as client:
+        client.send(spell(client, "POST", "/files", TUS, BODY, "Upload-Length: 10", "Content-Length: 10") + b"abc")
+        time.sleep(0.2)
+    deadline = time.monotonic() + 5
+    while not (new := set(service.spooled()) - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    line = f"POST of upload {new.pop().name} ended early (400)"
+    while line not in service.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert line in service.log.read_text()

@@ -108,13 +108,16 @@ def test_a_server_without_space_is_alive_but_not_ready_and_takes_no_upload(full)
         assert ask(client, "GET", "/health/live").status == 200
         ready = ask(client, "GET", "/health/ready")
         assert ready.status == 503
-        assert list(json.loads(ready.body)["problems"]) == ["space"]
+        (problem,) = json.loads(ready.body)["problems"].items()
+        assert problem[0] == "space"
+        assert f"less than RESERVE ({4096 * 2**40})" in problem[1]
         before = full.state()
         for body in (b"", b"hello"):
             reply = post(client, "Upload-Length: 5", BODY, body=body)
             check_refusal(reply, 507)
             assert int(reply.headers["retry-after"]) > 0
         assert full.state() == before
+        assert full.log.read_text().count("creations and bodies get 507") == 1
         assert ask(client, "HEAD", UNKNOWN, TUS).status == 404
 
 

@@ -70,6 +70,19 @@ def test_it_is_there_for_this_machine_alone_unless_it_is_asked_for(tmp_path):
         assert not there(server)
 
 
+def test_where_it_is_off_the_root_says_where_uploads_are_and_other_addresses_do_not(tmp_path):
+    with Service(tmp_path, TRY_IT="false", BASE_PATH="/up/here") as server, Client(server.port) as client:
+        for method in ("GET", "POST"):
+            reply = ask(client, method, "/", body=b"" if method == "POST" else None)
+            assert (reply.status, reply.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+            assert reply.body == (
+                b"Nothing is here. Uploads are created at /up/here; the page to try them is off (TRY_IT)."
+            )
+        assert ask(client, "GET", "/page.js").body == b"There is no upload at this address."
+        head = ask(client, "HEAD", "/")
+        assert (head.status, head.body) == (404, b"")
+
+
 def test_it_is_there_on_a_socket(tmp_path, tmp_path_factory):
     place = tmp_path_factory.mktemp("s") / "s"
     with LocalServer(tmp_path, place), LocalClient(place) as client:

@@ -48,18 +48,27 @@ def serve(settings: Settings) -> None:
 
 
 @commands.command()
+@click.option("--lock", type=int, hidden=True)  # how "serve" passes on what it holds; see `app.migrating`
 @with_settings("data_dir")
-def migrate(settings: Settings) -> None:
-    """Bring the database to the newest revision.
+def migrate(settings: Settings, lock: int | None) -> None:
+    """Bring the database to the newest revision, while no server runs.
 
-    "tusplyr serve" does it by itself; this is for those who want to see it done before. Creates the
-    database when there is none, and changes nothing when it is up to date.
+    "tusplyr serve" does it by itself when it starts; this is for those who want to see it done before. Make a backup
+    first: there is no way back but that. Creates the database when there is none, and changes nothing when it is up
+    to date.
     """
+    from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
     from tusplyr.ledger import migrate as ledger  # noqa: PLC0415 - only here is Alembic needed
 
     make_directory(settings.data_dir, 0o700)
-    ledger.migrate(settings.database)
-    click.echo(f"{settings.database} is at the newest revision.")
+    with told(app.StartFailed), app.migrating(settings, lock):
+        before, after = ledger.migrate(settings.database)
+    if before is None:
+        click.echo(f"{settings.database} was made, at revision {after}.")
+    elif before == after:
+        click.echo(f"{settings.database} is at revision {after} already.")
+    else:
+        click.echo(f"{settings.database} was brought from revision {before} to {after}.")
 
 
 @commands.command()
@@ -76,10 +85,7 @@ def sweep(settings: Settings) -> None:
 
     with told(app.StartFailed):
         report = jobs.sweep(settings)
-    click.echo(
-        f"expired {report.expired} uploads, removed {report.discarded} spool files and"
-        f" {report.unfinished} unfinished copies, purged {report.purged} rows"
-    )
+    click.echo(str(report) or "nothing to sweep")
 
 
 @commands.command("settings-reference", hidden=True)

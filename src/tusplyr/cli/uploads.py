@@ -18,7 +18,7 @@ from tusplyr.settings import Settings
 Facts = dict[str, str | int | None]
 
 WAITING = frozenset({Status.RECEIVED, Status.ASSEMBLING})
-COLUMNS = ("id", "status", "offset", "length", "updated_at", "key")
+COLUMNS = ("id", "kind", "status", "offset", "length", "updated_at", "key")
 
 
 @click.group(invoke_without_command=True)
@@ -38,16 +38,20 @@ def uploads(context: click.Context) -> None:
 def list_(settings: Settings, status: str | None, stuck: bool, limit: int, as_json: bool) -> None:
     """List uploads, the newest creation first.
 
-    receiving: bytes are still missing. received: all bytes are here, publishing is under way or failing (see
+    receiving: bytes are still missing, or it is a partial upload, complete or not. assembling: the bytes of a
+    final upload are being brought together. received: all bytes are here, publishing is under way or failing (see
     "show"); "(stuck)" behind it: it has failed 10 times or more, and is still tried. stored: published under its
-    key. gone: terminated or lost. Sizes are bytes, times are UTC.
+    key. gone: terminated, expired, invalid (not the digest that was declared) or lost; "show" has the reason.
+
+    On a terminal a table with its columns named; elsewhere a line for each upload, with tabs: id, kind, status, offset,
+    length, updated_at, key. Sizes are bytes, times are UTC.
     """
     need_ledger(settings)
     from tusplyr.ledger.listing import list_uploads  # noqa: PLC0415 - imported when it runs, see the package
 
     chosen = Status(status) if status else None
-    found = list_uploads(settings.database, status=chosen, stuck=stuck, limit=limit)
-    rows = [_facts(row) for row in found]
+    found = list_uploads(settings.database, status=chosen, stuck=stuck, limit=limit + 1)
+    rows = [_facts(row) for row in found[:limit]]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
     elif sys.stdout.isatty():
@@ -55,6 +59,8 @@ def list_(settings: Settings, status: str | None, stuck: bool, limit: int, as_js
     else:
         for row in rows:
             click.echo("\t".join(_cells(row)))
+    if len(found) > limit:
+        click.echo(f"{limit} shown; more with --limit", err=True)
 
 
 @uploads.command()
@@ -62,7 +68,11 @@ def list_(settings: Settings, status: str | None, stuck: bool, limit: int, as_js
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @with_settings("data_dir")
 def show(settings: Settings, upload_id: str, as_json: bool) -> None:
-    """Show everything that is known of one upload."""
+    """Show everything that is known of one upload.
+
+    Not when it expires: that depends on EXPIRE_AFTER as the running server has it, which this command does not know.
+    The server says it at <address of the upload>/status.
+    """
     need_ledger(settings)
     from tusplyr.ledger.listing import find  # noqa: PLC0415 - imported when it runs, see the package
 

@@ -6,14 +6,31 @@ a `Refused` or `Unavailable` is written for the client and holds nothing interna
 `Broken` is for the log alone.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
 class TusplyrError(Exception):
-    """Root of the tree."""
+    """Root of the tree.
+
+    Attributes:
+        upload_id: the upload that a request was about to make, for the log; None where its address names one or none.
+    """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
+    upload_id: str | None = None
+
+
+@contextmanager
+def about(upload_id: str) -> Iterator[None]:
+    """Let whoever logs what goes wrong with a new upload say with which one."""
+    try:
+        yield
+    except TusplyrError as error:
+        error.upload_id = upload_id
+        raise
 
 
 class Refused(TusplyrError):

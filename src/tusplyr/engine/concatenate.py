@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tusplyr.core import decide
 from tusplyr.core.commands import Concatenate
 from tusplyr.core.decide import Limits
-from tusplyr.core.errors import BadPartial, Crowded, DigestMismatch, Superseded
+from tusplyr.core.errors import BadPartial, Crowded, DigestMismatch, Superseded, about
 from tusplyr.core.model import Kind, Reason, Status, Upload
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.offload import Offload
@@ -92,12 +92,13 @@ class Concatenation:
 
     async def _assembled(self, final: Upload) -> Upload:
         """Return the row of a final upload, once it is assembled or that takes longer than a client likes to wait."""
-        if final.status is Status.ASSEMBLING:
-            await asyncio.wait({self._assembler.begin(final)}, timeout=PATIENCE)
-        row = await self._ledger.get(final.id)
-        if row is not None and row.reason is Reason.INVALID:
-            raise DigestMismatch
-        return decide.present(row, self._limits)
+        with about(final.id):
+            if final.status is Status.ASSEMBLING:
+                await asyncio.wait({self._assembler.begin(final)}, timeout=PATIENCE)
+            row = await self._ledger.get(final.id)
+            if row is not None and row.reason is Reason.INVALID:
+                raise DigestMismatch
+            return decide.present(row, self._limits)
 
 
 def _final_id(command: Concatenate, generation: int) -> str:

@@ -32,6 +32,7 @@ from tusplyr.core.errors import (
     Stopped,
     StoreDown,
     Superseded,
+    about,
 )
 from tusplyr.core.model import Kind, Reason, Status, Upload
 from tusplyr.engine.concatenate import Concatenation
@@ -44,7 +45,7 @@ from tusplyr.ports import Body, Claims, Ledger, Spool, Store
 
 log = logging.getLogger(__name__)
 
-TOLD = 1024 * 1024  # bytes left to receive that are worth a line in the log
+TOLD = 16 * 1024 * 1024  # bytes of a body, or of an upload that begins, beyond which they are worth a line in the log
 IDS = 64  # ids drawn at once
 FRESH = 2.0  # seconds for which a row that this process wrote is believed, although a command may have changed it
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
@@ -103,22 +104,9 @@ class Engine:
         decide.create(command, self.limits)
         upload = self._new(command)
         await self._admit()
-        whole = command.length == 0 and command.concat is None
-        if whole and not (command.append and (command.body_length != 0 or _expected(command))):
-            return Created(await self._create_empty(upload))
-        await self._ledger.create(upload)
-        self._tally.created += 1
-        if not command.append:
-            return Created(self._remember(upload))
-        async with self._claims.hold(upload.id, body.stop):
-            try:
-                row = await self._receive(upload, body, command)
-            except DigestMismatch:
-                raise
-            except (Refused, NoSpace):
-                await self._terminate(upload)  # nobody was told its address, and the room is needed
-                raise
-        return Created(await self._publisher.handover.follow(row))
+        with about(upload.id):
+            row = await self._begin(upload, command, body)
+            return Created(await self._publisher.handover.follow(row))
 
     async def concatenate(self, command: Concatenate) -> Created:
         """Make an upload of others. It is assembled when this returns, or behind it if that takes long.
@@ -264,6 +252,23 @@ class Engine:
                 del self._recent[next(iter(self._recent))]
         return upload
 
+    async def _begin(self, upload: Upload, command: Create, body: Body) -> Upload:
+        whole = command.length == 0 and command.concat is None
+        if whole and not (command.append and (command.body_length != 0 or _expected(command))):
+            return await self._create_empty(upload)
+        await self._ledger.create(upload)
+        self._tally.created += 1
+        if not command.append:
+            return self._remember(upload)
+        async with self._claims.hold(upload.id, body.stop):
+            try:
+                return await self._receive(upload, body, command)
+            except DigestMismatch:
+                raise
+            except (Refused, NoSpace):
+                await self._terminate(upload)  # nobody was told its address, and the room is needed
+                raise
+
     async def _create_empty(self, upload: Upload) -> Upload:
         """Make an upload that is whole from the start: no append will come to make its file or to say so."""
         sha256 = hashlib.sha256().hexdigest()
@@ -284,12 +289,12 @@ class Engine:
 
     async def _receive(self, upload: Upload, body: Body, command: Create | Append, *, news: bool = False) -> Upload:
         """Receive the body of a command; with `news` the length of the upload is not in its row yet."""
-        # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log.
-        long = upload.length is None or upload.length - upload.offset > TOLD
+        # What may take long is told when it begins, so that a machine that dies in the middle is seen in its log; that
+        # a long upload goes on in many short bodies is not.
+        begins = upload.offset == 0 and (upload.length is None or upload.length > TOLD)
+        level = logging.INFO if begins or (command.body_length or 0) > TOLD else logging.DEBUG
         length = "unknown" if upload.length is None else upload.length
-        log.log(
-            logging.INFO if long else logging.DEBUG, "upload %s: append from %d of %s", upload.id, upload.offset, length
-        )
+        log.log(level, "upload %s: append from %d of %s", upload.id, upload.offset, length)
         checksum = command.checksum
         sink = Sink(self._spool, self._provider, upload, checksum.algorithm if checksum else None)
         terms = Terms(decide.end(upload, self.limits), news=news, expected=_expected(command))

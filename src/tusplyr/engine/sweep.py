@@ -38,6 +38,11 @@ class SweepReport(Struct, frozen=True):
     unfinished: int
     purged: int
 
+    def __str__(self) -> str:
+        """What was done, without what was not; empty where nothing was."""
+        words = ("uploads expired", "spool files removed", "unfinished copies removed", "rows purged")
+        return ", ".join(f"{word}: {count}" for word, count in zip(words, structs.astuple(self), strict=True) if count)
+
 
 class Sweeper:
     """Ends what has expired, and removes leftovers.
@@ -93,8 +98,7 @@ class Sweeper:
         unfinished = await self._unfinished(now - grace) if everywhere or self._store.prompt else 0
         report = SweepReport(expired, discarded, unfinished, await self._ledger.purge(now - self._retain))
         if any(structs.astuple(report)):
-            text = "swept: %d uploads expired; removed %d spool files, %d unfinished copies, %d rows"
-            log.info(text, *structs.astuple(report))
+            log.info("swept; %s", report)
         return report
 
     async def _unfinished(self, before: float) -> int:

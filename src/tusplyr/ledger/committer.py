@@ -13,7 +13,9 @@ more of them than requests and a few jobs.
 """
 
 import asyncio
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +27,7 @@ from msgspec import Struct
 
 from tusplyr.core.errors import LedgerDown, NoSpace, Superseded, TusplyrError
 
+MODE = 0o600  # ids of uploads are secrets, also where the directory is open to others
 BUSY = 5.0  # seconds that SQLite waits for another process to end its transaction
 _PRAGMAS = (
     "synchronous = FULL",  # NORMAL may lose the last commits with the power, and they were acknowledged
@@ -53,6 +56,8 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it cannot be opened.
     """
+    if mode == "rwc":
+        _make(path)
     connection = sqlite3.connect(
         address(path, mode), uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
     )
@@ -64,6 +69,26 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make(path: Path) -> None:
+    """Make the file for its owner alone: SQLite would ask the umask; of what it puts beside it, it asks this file."""
+    with suppress(OSError):  # it is there; or SQLite will say why it cannot be
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, MODE))
+
+
+def tighten(path: Path) -> None:
+    """Let nobody but the owner at the files of a database, where there is one. Blocking.
+
+    By name: to close a descriptor of a file would end the locks that SQLite has on it.
+
+    Raises:
+        OSError: they are another user's.
+    """
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        with suppress(FileNotFoundError):
+            if stat.S_IMODE(file.stat().st_mode) & ~MODE:
+                file.chmod(MODE)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -16,11 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tusplyr.ledger.committer import connect, down
-from tusplyr.ledger.revisions import WrongRevision, known, migrations, revision, unknown
+from tusplyr.ledger.revisions import WrongRevision, head, known, migrations, revision, unknown
 
 
-def migrate(path: Path) -> None:
+def migrate(path: Path) -> tuple[str | None, str]:
     """Bring a SQLite database to the head, making it if there is none. Blocking; idempotent.
+
+    Returns:
+        From which revision, None where there was no database, to which.
 
     Raises:
         WrongRevision: a newer version of tusplyr made it; nothing was changed.
@@ -42,6 +45,7 @@ def migrate(path: Path) -> None:
         raise
     finally:
         engine.dispose()
+    return present, head()
 
 
 def configuration() -> Config:

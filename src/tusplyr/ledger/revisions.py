@@ -64,7 +64,10 @@ def require_head(path: Path) -> None:
         return
     if present is None or present in known():
         state = f"is at revision {present}" if present else "does not exist or is empty"
-        raise WrongRevision(f"{path} {state}; revision {needed} is needed: run `tusplyr migrate`.")
+        raise WrongRevision(
+            f"{path} {state}; revision {needed} is needed: it is brought there when the new `tusplyr serve` starts"
+            " (make a backup first), or by `tusplyr migrate` while no server runs."
+        )
     raise WrongRevision(unknown(path, present))
 
 

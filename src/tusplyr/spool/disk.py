@@ -7,6 +7,7 @@ offset, never appended, so what a crash left behind the acknowledged offset cann
 
 import ctypes
 import errno
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,8 @@ from tusplyr.core.errors import BytesLost, NoSpace, SpoolDown
 from tusplyr.durable import FULL, UNCACHED, free_bytes, sync_directory, sync_file
 from tusplyr.ports import ALIGN, Staged
 
+log = logging.getLogger(__name__)
+
 UNCACHED_LEAST = 128 * 1024  # bytes; the cache takes less than that faster, and a sync writes it in one go
 LOOK_BYTES = 256 * 1024  # after which the volume is looked at again
 LOOK_SECONDS = 0.25  # likewise
@@ -28,7 +31,7 @@ COPY = 1024 * 1024  # bytes per read when a file has to be copied
 
 
 class Reserve:
-    """The bytes of a volume that uploads may not use. Any thread may ask.
+    """The bytes of a volume that uploads may not use. Any thread may ask. The log tells when that begins and ends.
 
     Args:
         root: a directory on the volume.
@@ -39,6 +42,7 @@ class Reserve:
         self._root = root
         self._size = size
         self._reached = False
+        self._telling = threading.Lock()
         self._look_at = 0.0
         self._spent = 0
 
@@ -46,7 +50,8 @@ class Reserve:
         """Look, and return whether less is free than the reserve and so many bytes."""
         self._look_at, self._spent = time.monotonic() + LOOK_SECONDS, 0
         free = free_bytes(self._root)
-        self._reached = free < self._size
+        if self._reached is not (free < self._size):
+            self._turn(free)
         return free < self._size + count
 
     def near(self, written: int) -> bool:
@@ -57,6 +62,17 @@ class Reserve:
         """
         self._spent += written
         return (self._reached or self._spent >= LOOK_BYTES or time.monotonic() >= self._look_at) and self.reached()
+
+    def _turn(self, free: int) -> None:
+        with self._telling:
+            if self._reached is (free < self._size):
+                return  # another thread has told it
+            self._reached = free < self._size
+        if self._reached:
+            text = "only %d bytes are free, less than RESERVE (%d): creations and bodies get 507"
+            log.warning(text, free, self._size)
+        else:
+            log.info("%d bytes are free, RESERVE (%d) is kept again: uploads are taken", free, self._size)
 
 
 class DiskSpool:

@@ -11,6 +11,7 @@ from litestar import Litestar, Request
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Response
+from msgspec.structs import replace
 
 from tusplyr.core.commands import Reply
 from tusplyr.core.decide import Limits
@@ -25,9 +26,13 @@ Call = Request[Any, Any, Any]
 
 def build(handlers: list[HTTPRouteHandler], *, base_path: str, limits: Limits, origins: tuple[str, ...]) -> App:
     """Return the ASGI application of these handlers."""
+    bare = f"Nothing is here. Uploads are created at {base_path}; the page to try them is off (TRY_IT)."
 
     def on_http_error(request: Call, error: HTTPException) -> Response[str]:
-        return _text(_refuse(request, _spelled(error), limits))
+        reply = _refuse(request, _spelled(error), limits)
+        if request.scope["path"] == "/" and reply.status == NotFound.status and reply.body:
+            reply = replace(reply, body=bare)  # with the page there is something
+        return _text(reply)
 
     def on_error(request: Call, error: Exception) -> Response[str]:
         log.error("%s %s failed unexpectedly", request.method, request.scope["path"], exc_info=error)

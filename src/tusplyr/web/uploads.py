@@ -198,7 +198,7 @@ class Uploads:
 
     def _refuse(self, error: TusplyrError, request: Call, head: Head, upload: Upload | None = None) -> Reply:
         reply = tus1.refuse(error, head.method, self._engine.limits, upload)
-        upload_id = request.path_params.get("upload_id", "-")
+        upload_id = request.path_params.get("upload_id") or error.upload_id or "-"
         if isinstance(error, Broken):
             unexpected = error if type(error) is Broken else None  # the others say what happened, in one line
             log.error("%s of upload %s failed: %s", head.method, upload_id, error, exc_info=unexpected)

@@ -30,6 +30,7 @@ page.on('pageerror', (error) => complaints.push(error.message))
 const network = await context.newCDPSession(page)
 await network.send('Network.enable')
 
+let letGo = () => {} // see `withhold`
 let choose = () => {}
 page.on('filechooser', (chooser) => choose(chooser)) // from the start: to begin listening takes the browser a while
 
@@ -52,6 +53,17 @@ const can = {
       downloadThroughput: -1,
       uploadThroughput: rate ?? -1,
     }),
+  // Requests of that method to an upload wait until `deliver`.
+  withhold: (method) => {
+    const until = new Promise((resolve) => {
+      letGo = resolve
+    })
+    return page.route('**/files/*', async (route) => {
+      if (route.request().method() === method) await until
+      await route.continue()
+    })
+  },
+  deliver: () => letGo(),
   // Until a row is in a state, and its bar at a share of it.
   until: async ([name, state, share = 0]) => {
     const row = page.locator('.upload').filter({ has: page.getByRole('heading', { name, exact: true }) })

@@ -23,6 +23,7 @@ const cable = new Cable()
 const server = new Server(endpoint, authorization)
 const rows = new Map() // by Uppy's file id
 const left = new Map() // by storage key
+const refused = new Set() // Uppy's file ids, of those that the server wants a token for
 
 const quiet = { debug() {}, warn() {}, error() {} } // what went wrong stands in the rows
 const uppy = new Uppy({ autoProceed: true, logger: quiet })
@@ -91,7 +92,7 @@ uppy.on('file-added', (file) => {
   uppy.setFileState(file.id, { tus: watched(row) })
   row.addEventListener('pause', () => uppy.pauseResume(file.id))
   row.addEventListener('resume', () => uppy.pauseResume(file.id))
-  row.addEventListener('retry', () => uppy.retryUpload(file.id).catch(() => {}))
+  row.addEventListener('retry', () => retry(file.id))
   for (const end of ['discard', 'hide']) row.addEventListener(end, () => uppy.removeFile(file.id))
   row.addEventListener('download', (event) => {
     if (!('Authorization' in authorization())) return
@@ -109,11 +110,16 @@ function replaceLeft(id, row) {
   for (const [key, old] of left) {
     if (!key.startsWith(keyOf(id, endpoint))) continue
     left.delete(key)
-    row.acknowledged(old.safe, false)
+    row.tell({ sent: old.safe, safe: old.safe }) // to be seen; it is told when the server has said it again
     followed ||= old.element.contains(document.activeElement)
     old.element.remove()
   }
   return followed
+}
+
+function retry(id) {
+  refused.delete(id)
+  uppy.retryUpload(id).catch(() => {}) // how it ends is told by events
 }
 
 /** Options of one upload that tell its row what goes on. */
@@ -169,12 +175,15 @@ uppy.on('upload-success', async (file, { uploadURL }) => {
 uppy.on('upload-error', (file, error, response) => {
   const told = response?.body?.xhr?.responseText?.trim()
   rows.get(file.id)?.tell({ state: 'failed', note: told || 'The server cannot be reached.' })
-  if (response?.status === 401) askForToken()
+  if (response?.status !== 401) return
+  refused.add(file.id)
+  askForToken()
 })
 
 uppy.on('file-removed', (file) => {
   rows.get(file.id)?.element.remove()
   rows.delete(file.id)
+  refused.delete(file.id)
   at('none').hidden = rows.size + left.size > 0
   at('file').focus()
 })
@@ -233,8 +242,27 @@ if (document.body.dataset.token === 'yes') {
   at('token').addEventListener('input', () => {
     sessionStorage.setItem(TOKEN, at('token').value)
     at('token').removeAttribute('aria-invalid')
+    at('token-told').textContent = ''
   })
-  at('token').addEventListener('change', showLeft)
+  at('token-part').addEventListener('submit', (event) => {
+    event.preventDefault()
+    tryToken()
+  })
+}
+
+/** Ask the server whether it knows the token; if it does, go on with what it has refused. */
+async function tryToken() {
+  const asked = sessionStorage.getItem(TOKEN)
+  const knows = await server.admits().catch(() => null)
+  if (asked !== sessionStorage.getItem(TOKEN)) return // another one is being typed
+  const told = { true: 'Token accepted.', false: 'The server does not know this token.', null: 'The server cannot be reached.' }[knows]
+  at('token-told').textContent = told
+  say(told)
+  if (knows === false) askForToken()
+  if (!knows) return
+  at('token').removeAttribute('aria-invalid')
+  for (const id of [...refused]) retry(id)
+  showLeft()
 }
 
 // What an earlier visit has left
@@ -242,9 +270,9 @@ if (document.body.dataset.token === 'yes') {
 async function showLeft() {
   if (document.body.dataset.token === 'yes' && !sessionStorage.getItem(TOKEN)) return
   for (const { key, url, name, size } of await findLeft(endpoint)) {
-    if (left.has(key)) continue
+    if (isShown(key)) continue
     const safe = await server.offset(url).catch(() => undefined)
-    if (safe === undefined || left.has(key)) continue // it cannot be asked now; it is kept for the next visit
+    if (safe === undefined || isShown(key)) continue // it cannot be asked now; it is kept for the next visit
     if (safe === null) {
       await forget(key)
       continue
@@ -266,9 +294,14 @@ async function showLeft() {
   }
 }
 
+/** Whether what is kept under this key has a row: as left, or because its file was chosen meanwhile. */
+function isShown(key) {
+  return left.has(key) || [...rows.keys()].some((id) => key.startsWith(keyOf(id, endpoint)))
+}
+
 function tellLeft(row, safe) {
   const note = `${bytes(safe)} are safe on the server. Choose the same file again, and it goes on from there.`
-  row.tell({ state: 'left', sent: safe, safe, note })
+  row.tell({ state: 'left', sent: safe, safe, note, known: true })
 }
 
 async function lookAgain(key, url, row) {

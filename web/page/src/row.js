@@ -32,6 +32,7 @@ export class Row extends EventTarget {
     this.state = 'waiting'
     this.sent = 0 // bytes handed to the network
     this.safe = 0 // bytes that the server has acknowledged
+    this.known = false // whether these two are facts: before the server has answered there is no share to tell
     this.joints = [] // offsets from which it was continued
     this.note = ''
     this.element = template.content.firstElementChild.cloneNode(true)
@@ -67,13 +68,13 @@ export class Row extends EventTarget {
     const now = performance.now()
     if (sent < this.sent) this.#seen = []
     this.#seen = [...this.#seen.filter(([when]) => now - when < WINDOW), [now, sent]]
-    this.tell({ sent, state: 'sending', note: '' })
+    this.tell({ sent, state: 'sending', note: '', known: true })
   }
 
   /** The server said how many bytes it has; `again` when that is where the upload is continued. */
   acknowledged(safe, again) {
     const joints = again && safe > 0 && safe < this.size ? [...this.joints, safe] : this.joints
-    this.tell({ safe, joints, sent: Math.max(safe, again ? 0 : this.sent) })
+    this.tell({ safe, joints, sent: Math.max(safe, again ? 0 : this.sent), known: true })
   }
 
   /** Show what the server stored, and whether it is what the person has on disk (null: that was not looked at). */
@@ -112,8 +113,9 @@ export class Row extends EventTarget {
     this.#at.figures.textContent = this.#figures(done, sent)
     this.#at.note.textContent = this.note
     this.#at.note.hidden = !this.note
-    this.#at.track.setAttribute('aria-valuenow', String(share))
-    this.#at.track.setAttribute('aria-valuetext', `${share} %, ${WORDS[this.state]}`)
+    const known = done || this.known
+    if (known) this.#at.track.setAttribute('aria-valuenow', String(share))
+    this.#at.track.setAttribute('aria-valuetext', known ? `${share} %, ${WORDS[this.state]}` : WORDS[this.state])
     const upTo = (offset) => (this.size ? Math.floor((BARS * offset) / this.size) : BARS)
     const joints = new Set(this.joints.map(upTo))
     for (const [at, bar] of [...this.#at.bars.children].entries()) {
@@ -123,12 +125,13 @@ export class Row extends EventTarget {
     this.#at.joints.textContent = this.#told()
     if (WORDS[this.state] !== this.#heard && this.state !== 'waiting') {
       this.#heard = WORDS[this.state]
-      this.dispatchEvent(new CustomEvent('heard', { detail: `${this.name}: ${this.#heard}, ${share} %. ${this.note}` }))
+      const told = `${this.name}: ${this.#heard}${known ? `, ${share} %` : ''}. ${this.note}`
+      this.dispatchEvent(new CustomEvent('heard', { detail: told.trim() }))
     }
   }
 
   #figures(done, sent) {
-    if (done) return bytes(this.size)
+    if (done || !this.known) return bytes(this.size)
     const speed = this.state === 'sending' ? this.speed() : null
     const rest = speed ? ` · ${bytes(speed)}/s · ${duration((this.size - sent) / speed)} left` : ''
     return `${bytes(sent)} of ${bytes(this.size)}${rest}`

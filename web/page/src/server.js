@@ -25,6 +25,13 @@ export class Server {
     return Number(response.headers.get('Upload-Offset'))
   }
 
+  /** Return whether the server knows the token. It is asked for an upload that is not there: 404 is a yes. */
+  async admits() {
+    const response = await fetch(`${this.endpoint}/${'0'.repeat(32)}`, { method: 'HEAD', headers: this.authorization() })
+    if (![401, 404, 410].includes(response.status)) throw new Error(`The server answered ${response.status}.`)
+    return response.status !== 401
+  }
+
   async discard(url) {
     await fetch(url, { method: 'DELETE', headers: { ...TUS, ...this.authorization() } })
   }
