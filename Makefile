@@ -1,11 +1,12 @@
 # tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e, page and bench also node (20 or
-# newer) and npm; e2e also chromium, nginx, maven and a JDK.
+# newer) and npm; e2e also chromium, nginx, maven, a JDK and go.
 .DEFAULT_GOAL := help
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTHON ?= python3
 STAMP  := $(VENV)/.installed
 PYTEST := $(BIN)/pytest
+GATEWAY := .work/bin/versitygw
 
 help:  ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,7 +39,7 @@ format: $(STAMP)  ## put the code into shape
 crash: $(STAMP)  ## kill real servers between any two steps and start them again (needs strace)
 	$(PYTEST) -m crash
 
-e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules  ## real clients, a proxy that cuts, browsers, nginx (see the first lines of the Makefile)
+e2e: $(STAMP) tests/e2e/js/node_modules tests/e2e/java/lib web/page/node_modules $(GATEWAY)  ## real clients, a proxy that cuts, browsers, nginx, a real S3 server (see the first lines of the Makefile)
 	$(PYTEST) -m e2e
 
 page: web/page/node_modules  ## build the page at / from web/page (needs node and npm)
@@ -54,6 +55,9 @@ web/page/node_modules: web/page/package-lock.json
 tests/e2e/js/node_modules: tests/e2e/js/package-lock.json
 	cd tests/e2e/js && npm ci
 	touch $@
+
+$(GATEWAY):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 tests/e2e/java/lib: tests/e2e/java/pom.xml
 	mvn -q -B -C -f $< dependency:copy-dependencies -DoutputDirectory=lib
@@ -73,7 +77,7 @@ docs: $(STAMP)  ## write the generated pages again
 	PYTHONPATH=tests $(BIN)/python -m rig.conformance > docs/conformance.md
 
 lock: $(STAMP)  ## resolve the dependencies again (needs uv)
-	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml --extra s3 -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml --group dev -o requirements-dev.lock
 
 wheel: $(STAMP)  ## build dist/*.whl

@@ -32,7 +32,7 @@ from tusplyr.ledger.sql import SqlLedger
 from tusplyr.settings import TABLE
 
 LIMIT = 60  # seconds until a command that hangs fails its test
-COMMANDS = ("serve", "migrate", "sweep", "verify", "uploads list", "uploads show", "uploads terminate")
+COMMANDS = ("serve", "migrate", "sweep", "verify", "uploads list", "uploads show", "uploads retry", "uploads terminate")
 CONTENT = b"RIFF" + bytes(range(256)) * 300
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 KEY = f"audio/{SHA256[:16]}.wav"
@@ -372,6 +372,72 @@ def test_terminate_ends_what_is_there_and_names_what_is_not(running):
     assert run(running, "uploads", "terminate", unfinished).returncode == 1
 
 
+@pytest.fixture
+def stuck(ledger):
+    """The same database with two uploads more that wait to be published: one that is stuck, one that is not."""
+
+    async def fill():
+        sql = await SqlLedger.open(ledger / "data/tusplyr.db")
+        for number, attempts in ((8, 3), (9, 10)):
+            upload = Upload(
+                id=f"{number:032x}", length=5, offset=5, media=media_of("a.wav"), created_at=1_000_000.0 + number,
+                updated_at=1_000_000.0, sha256=SHA256, status=Status.RECEIVED, attempts=attempts, due_at=1e11,
+                error="the bucket is away",
+            )  # fmt: skip
+            await sql.create(upload)
+        await sql.close()
+
+    asyncio.run(fill())
+    return ledger
+
+
+def test_list_says_what_is_stuck_and_can_be_narrowed_to_it(stuck):
+    lines = [line.split("\t")[0:3:2] for line in run(stuck, "uploads", "list").stdout.splitlines()]
+    assert lines[:2] == [[f"{9:032x}", "received (stuck)"], [f"{8:032x}", "received"]]
+    assert [line[:1] for line in lines[2:]] == [[f"{number:032x}"] for number in (2, 1, 0)]
+    (row,) = json.loads(run(stuck, "uploads", "list", "--stuck", "--json").stdout)
+    assert (row["id"], row["status"], row["stuck"], row["attempts"]) == (f"{9:032x}", "received", True, 10)
+    assert run(stuck, "uploads", "list", "--stuck", "--status", "receiving").stdout == ""
+
+
+def due(folder):
+    rows = json.loads(run(folder, "uploads", "list", "--status", "received", "--json").stdout)
+    return {int(row["id"], 16): row["due_at"] < "2100" for row in rows}
+
+
+def test_retry_makes_uploads_due_and_names_those_that_do_not_wait(stuck):
+    assert due(stuck) == {8: False, 9: False}
+    done = run(stuck, "uploads", "retry", f"{9:032x}", f"{1:032x}", "nothing")
+    assert done.returncode == 1
+    assert done.stdout == f"{9:032x} is due now\n"
+    assert done.stderr.splitlines() == [
+        f"Error: {1:032x} is receiving: there is nothing to retry.",
+        "Error: There is no upload nothing.",
+    ]
+    assert due(stuck) == {8: False, 9: True}
+
+
+def test_retry_of_all_is_all_that_wait(stuck):
+    done = run(stuck, "uploads", "retry", "--all")
+    assert (done.returncode, sorted(done.stdout.splitlines())) == (0, [f"{n:032x} is due now" for n in (8, 9)])
+    assert due(stuck) == {8: True, 9: True}
+
+
+def test_retry_wants_ids_or_all_and_says_when_nothing_waits(ledger):
+    assert run(ledger, "uploads", "retry").returncode == 2
+    assert run(ledger, "uploads", "retry", "--all", f"{1:032x}").returncode == 2
+    done = run(ledger, "uploads", "retry", "--all")
+    assert (done.returncode, done.stdout) == (0, "Nothing waits to be published.\n")
+
+
+def test_a_store_whose_client_is_not_installed_stops_the_start_in_one_line(tmp_path):
+    (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError(\"No module named 'boto3'\", name='boto3')\n")
+    own = str(Path(tusplyr.__file__).parents[1])
+    variables = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{own}", "TUSPLYR_STORE": "s3", "TUSPLYR_S3_BUCKET": "bucket"}
+    done = run(tmp_path, "serve", "--port", "0", **variables)
+    assert_one_line_error(done, 1, "STORE is s3", "pip install", "tusplyr[s3]")
+
+
 def test_verify_names_every_object_and_is_content_with_a_whole_store(running):
     done = run(running, "verify")
     assert (done.returncode, done.stderr) == (0, "")
@@ -518,4 +584,4 @@ def test_server_does_not_import_what_only_commands_need(tmp_path):
         create(port, len(CONTENT), CONTENT)
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", (tmp_path / "log").read_text(), re.MULTILINE))
     assert {"tusplyr.app", "litestar"} <= imported
-    assert not {name for name in imported if name.partition(".")[0] in {"rich", "alembic"}}
+    assert not {name for name in imported if name.partition(".")[0] in {"rich", "alembic", "boto3", "botocore"}}

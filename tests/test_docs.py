@@ -98,7 +98,7 @@ def test_every_relative_link_leads_somewhere(page):
 @each_page
 def test_every_variable_that_is_named_is_a_setting(page):
     known = {spelling for row in TABLE for spelling in (row.variable, f"{row.variable}_FILE")} | {"TUSPLYR_CONFIG"}
-    named = set(re.findall(r"TUSPLYR_[A-Z]+(?:_[A-Z]+)*", page.read_text()))
+    named = set(re.findall(r"TUSPLYR_[A-Z0-9]+(?:_[A-Z0-9]+)*", page.read_text()))
     assert named <= known
 
 
@@ -116,7 +116,7 @@ def test_every_make_target_that_is_named_exists(page):
 @each_page
 def test_every_command_that_is_named_exists(page):
     known = {*leaves(commands, "tusplyr"), "tusplyr uploads", "tusplyr settings-reference"}
-    named = re.compile(r"(?:`|^    |&& |/)(tusplyr [a-z-]+)(?: (list|show|terminate))?", re.MULTILINE)
+    named = re.compile(r"(?:`|^    |&& |/)(tusplyr [a-z-]+)(?: (list|show|retry|terminate))?", re.MULTILINE)
     for command in named.findall(page.read_text()):
         assert " ".join(filter(None, command)) in known, command
 

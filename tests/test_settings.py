@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tusplyr.settings import TABLE, BadSettings, Secret, Settings, load
+from tusplyr.settings import LISTENING, STORING, TABLE, BadSettings, Secret, Settings, load
 from tusplyr.settings.kinds import DIRECTORY, duration, show_duration, show_size, size
 
 TOKEN = "correct-horse-battery"
@@ -16,7 +16,7 @@ ROW = {setting.name: setting for setting in TABLE}
 
 def problems(cwd, flags=None, environ=None):
     with pytest.raises(BadSettings) as caught:
-        load(flags or {}, environ or {}, cwd)
+        load(flags or {}, environ or {}, cwd, rules=(*LISTENING, *STORING))
     return caught.value.problems
 
 
@@ -45,7 +45,14 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
         "max_length": "5GiB", "reserve": "0", "expire_after": "2d", "gone_as_not_found": "true", "retain": "0",
         "sweep_interval": "1h", "idle_timeout": "1.5m",
         "takeover_timeout": "9", "checkpoint_bytes": "1 MiB", "checkpoint_seconds": "0.5s", "buffers": "2",
-        "threads": "1", "direct_body": "false", "store": "filesystem", "log_level": "debug", "log_format": "json",
+        "threads": "1", "direct_body": "false", "store": "s3", "downloads": "redirect", "publish_slots": "4",
+        "wait_for_stored": "5s", "s3_endpoint_url": "https://account.r2.cloudflarestorage.com",
+        "s3_bucket": "audio.bucket", "s3_image_bucket": "image-bucket", "s3_file_bucket": "file-bucket",
+        "s3_prefix": "a/b/", "s3_region": "eu-west-1",
+        "s3_storage_class": "STANDARD_IA", "s3_addressing": "path", "s3_access_key_id": "access",
+        "s3_secret_access_key": "secret", "s3_public_url": "https://cdn.example.org", "s3_presign": "5m",
+        "s3_part_size": "8MiB", "s3_put_limit": "0", "s3_concurrency": "8", "s3_timeout": "10s",
+        "log_level": "debug", "log_format": "json",
     }  # fmt: skip
     assert set(samples) == set(ROW)
     (tmp_path / "tusplyr.toml").write_text("\n".join(f"{name} = {text!r}" for name, text in samples.items()))
@@ -53,7 +60,7 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
     assert load(samples, {}, tmp_path / "elsewhere", rules=()) == from_toml
     environ = {ROW[name].variable: text for name, text in samples.items()}
     assert load({}, environ, tmp_path / "elsewhere", rules=()) == from_toml
-    assert all(getattr(from_toml, row.field) != row.default for row in TABLE if row.name != "store")
+    assert all(getattr(from_toml, row.field) != row.default for row in TABLE)
     assert from_toml.cors_origins == ("https://a.example", "http://b.example:81")
     assert (from_toml.idle_timeout, from_toml.max_length, from_toml.checkpoint_bytes) == (90.0, 5 * 2**30, 2**20)
 
@@ -123,7 +130,7 @@ def test_every_problem_of_every_source_is_told_at_once(tmp_path):
         problems(
             tmp_path,
             {"idle_timeout": "0s"},
-            {"TUSPLYR_DATADIR": "x", "TUSPLYR_PORT": "eighty", "TUSPLYR_STORE": "s3", "TUSPLYR_AUTH_TOKEN": "short"},
+            {"TUSPLYR_DATADIR": "x", "TUSPLYR_PORT": "eighty", "TUSPLYR_STORE": "s4", "TUSPLYR_AUTH_TOKEN": "short"},
         )
     )
     toml = tmp_path / "tusplyr.toml"
@@ -134,7 +141,7 @@ def test_every_problem_of_every_source_is_told_at_once(tmp_path):
         f"RESERVE ({toml}) is '64 QB'; it must be {ROW['reserve'].kind.must}.",
         f"AUTH_TOKEN (TUSPLYR_AUTH_TOKEN) is not usable; it must be {ROW['auth_token'].kind.must}.",
         "PORT (TUSPLYR_PORT) is 'eighty'; it must be a whole number from 0 to 65535.",
-        "STORE (TUSPLYR_STORE) is 's3'; it must be filesystem (s3: not built yet).",
+        "STORE (TUSPLYR_STORE) is 's4'; it must be filesystem or s3.",
         f"IDLE_TIMEOUT (--idle-timeout) is '0s'; it must be {ROW['idle_timeout'].kind.must}.",
     ]
 
@@ -168,6 +175,41 @@ def test_a_socket_takes_the_place_of_host_and_port(tmp_path):
     assert told[1] == "SOCKET (--socket) takes the place of HOST and PORT; keep one."
     (tmp_path / "tusplyr.toml").write_text('socket = "up.sock"\nport = 8000\n')
     assert only_problem(tmp_path).endswith("tusplyr.toml) takes the place of PORT; keep one.")
+
+
+S3 = {"store": "s3", "s3_bucket": "bucket"}
+KEYS = {"s3_access_key_id": "access", "s3_secret_access_key": "secret"}
+
+
+def test_a_store_in_a_bucket_needs_one(tmp_path):
+    told = "STORE (--store) is s3, and there is no bucket; set S3_BUCKET (TUSPLYR_S3_BUCKET)."
+    assert only_problem(tmp_path, {"store": "s3"}) == told
+    settings = load(S3, {}, tmp_path)
+    assert settings.buckets == {"audio": "bucket", "images": "bucket", "files": "bucket"}
+
+
+def test_a_bucket_that_nothing_goes_to_is_told(tmp_path):
+    told = "S3_BUCKET (TUSPLYR_S3_BUCKET) has no meaning while STORE is filesystem; set STORE to s3, or remove it."
+    assert only_problem(tmp_path, {}, {"TUSPLYR_S3_BUCKET": "bucket"}) == told
+
+
+def test_images_and_files_may_have_buckets_of_their_own(tmp_path):
+    settings = load(S3 | {"s3_image_bucket": "pictures", "s3_file_bucket": "rest"}, {}, tmp_path)
+    assert settings.buckets == {"audio": "bucket", "images": "pictures", "files": "rest"}
+
+
+@pytest.mark.parametrize("missing", KEYS)
+def test_half_of_the_credentials_is_told(tmp_path, missing):
+    told = only_problem(tmp_path, S3 | {name: text for name, text in KEYS.items() if name != missing})
+    assert "S3_ACCESS_KEY_ID" in told
+    assert "S3_SECRET_ACCESS_KEY" in told
+
+
+def test_credentials_are_in_no_repr(tmp_path):
+    settings = load(S3 | {"s3_access_key_id": "first-half", "s3_secret_access_key": "second-half"}, {}, tmp_path)
+    shown = repr(settings)
+    assert "first-half" not in shown
+    assert "second-half" not in shown
 
 
 def test_wrong_token_is_not_reported_as_a_missing_one_too(tmp_path):
@@ -210,7 +252,17 @@ REFUSED = {
     "idle_timeout": ["0", "0s"],
     "buffers": ["1", "65537", "16MiB"],
     "threads": ["0", "257"],
-    "store": ["s3", "Filesystem", ""],
+    "store": ["S3", "Filesystem", ""],
+    "wait_for_stored": ["301", "-1"],
+    "publish_slots": ["0", "65"],
+    "s3_bucket": ["", "ab", "Bucket", "a_b", "-ab", "ab.", "a/b", "a" * 64],
+    "s3_prefix": ["a", "/a/", "a//", "../", "a/./", "a b/", "é/"],
+    "s3_region": ["", "eu west", "é"],
+    "s3_access_key_id": ["", "two words", "sécret"],
+    "s3_secret_access_key": ["", "two words\n"],
+    "s3_presign": ["0", "8d"],
+    "s3_part_size": ["5MB", "5GiB"],
+    "s3_put_limit": ["5GiB", "-1"],
     "log_level": ["INFO", "trace"],
     "log_format": ["xml"],
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The composition root: settings in, a running server or a finished command out.
+"""The composition root: settings in, a running server out.
 
 Owns every choice of an implementation; the only file that sees every room. Must not hold a rule of its own.
 Invariant: nothing is opened when this module is imported, and whatever was opened is closed in reverse order.
@@ -13,41 +13,45 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import uvloop
 from litestar import Request
 from msgspec import Struct
-from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from tusplyr import logs
 from tusplyr.core.commands import Head
 from tusplyr.core.decide import Limits
-from tusplyr.core.digest import best_provider, hash_file_chunked
-from tusplyr.core.errors import LedgerDown, NoSpace, NotFound, ShuttingDown, StoreDown, TusplyrError
+from tusplyr.core.digest import best_provider
+from tusplyr.core.errors import LedgerDown, NoSpace, ShuttingDown, TusplyrError
 from tusplyr.core.headers import parse_headers
-from tusplyr.core.model import Content
+from tusplyr.core.model import STUCK_AFTER
 from tusplyr.durable import free_bytes, make_directory
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
 from tusplyr.engine.concatenate import Concatenation
 from tusplyr.engine.engine import Engine, Means
+from tusplyr.engine.handover import Handover
 from tusplyr.engine.intake import Intake, Pace
-from tusplyr.engine.offload import Offload, Result
+from tusplyr.engine.offload import Offload
 from tusplyr.engine.publish import Publisher
-from tusplyr.engine.sweep import Sweeper, SweepReport
+from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
 from tusplyr.engine.worker import Worker
 from tusplyr.ledger import revisions
 from tusplyr.ledger.committer import tighten
-from tusplyr.ledger.listing import list_contents
+from tusplyr.ledger.journal import LedgerJournal
 from tusplyr.ledger.sql import SqlLedger
+from tusplyr.ports import Journal, Store
 from tusplyr.settings import PREFIX, Settings
 from tusplyr.spool.disk import DiskSpool
 from tusplyr.stores.filesystem import FilesystemStore
+from tusplyr.stores.s3_options import S3Options
 from tusplyr.web import local, ops, server, try_it, uploads
 from tusplyr.web.application import build
 from tusplyr.web.body import Bodies
@@ -57,6 +61,8 @@ from tusplyr.web.pool import Pool
 
 log = logging.getLogger(__name__)
 
+LAST_WORD = 3.7  # seconds after a signal at which the process ends whatever a bucket does; platforms kill after 5
+
 
 class StartFailed(TusplyrError):
     """The server or a command cannot start; the text is one line for the operator."""
@@ -64,14 +70,6 @@ class StartFailed(TusplyrError):
 
 class InUse(StartFailed):
     """Another process holds the data directory."""
-
-
-class Checked(Struct, frozen=True):
-    """One content key after a check. `problem` is None when all is well."""
-
-    key: str
-    length: int
-    problem: str | None
 
 
 class Wired(Struct, frozen=True):
@@ -95,7 +93,7 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     with ExitStack() as stack:
         _make_directories(settings)
-        lock = stack.enter_context(_locked(settings.data_dir))
+        lock = stack.enter_context(locked(settings.data_dir))
         _migrate(settings, lock)
         listener = stack.enter_context(_listening(settings))
         uvloop.run(_serve(settings, listener))
@@ -115,7 +113,7 @@ def migrating(settings: Settings, lock: int | None) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             if lock is None:
-                stack.enter_context(_locked(settings.data_dir))
+                stack.enter_context(locked(settings.data_dir))
             else:
                 _take(lock, settings.data_dir)
         except InUse as error:
@@ -124,86 +122,10 @@ def migrating(settings: Settings, lock: int | None) -> Iterator[None]:
         yield
 
 
-def sweep(settings: Settings) -> SweepReport:
-    """Sweep once. Blocking; safe beside a running server, more thorough without one.
-
-    Raises:
-        StartFailed: the data directory is not there or cannot be used.
-    """
-
-    async def run() -> SweepReport:
-        # A running server may have promised another time than this command was told of, and expires by itself.
-        limits = _limits(settings) if alone else replace(_limits(settings), expire_after=None)
-        async with _wired(settings, limits) as wired:
-            return await (wired.sweeper.sweep(grace=0.0) if alone else wired.sweeper.sweep())
-
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(_locked(settings.data_dir))
-            alone = True
-        except StartFailed:
-            alone = False
-        return _run(run)
-
-
-def terminate(settings: Settings, upload_id: str) -> bool:
-    """End an upload, as a DELETE would. Blocking; safe beside a running server. False when there is none.
-
-    Raises:
-        StartFailed: the data directory is not there or cannot be used.
-    """
-
-    async def run() -> bool:
-        # Whether it has expired is the server's to say: here it is to be ended in any case.
-        async with _wired(settings, replace(_limits(settings), expire_after=None)) as wired:
-            try:
-                await wired.engine.terminate(upload_id)
-            except NotFound:
-                return False
-            return True
-
-    return _run(run)
-
-
-def verify(settings: Settings) -> Iterator[Checked]:
-    """Read every object of the store and compare it with the ledger, then look for what is missing. Blocking."""
-    known = {content.key: content for content in list_contents(settings.database)}
-    store = FilesystemStore(settings.store)
-    for key in store.keys():  # noqa: SIM118 - not a dict
-        yield _check(store, key, known.pop(key, None))
-    for content in known.values():
-        yield Checked(content.key, content.length, "is in the ledger, but not in the store")
-
-
-def stored_bytes(settings: Settings) -> int:
-    """Return how many bytes `verify` will read."""
-    store = FilesystemStore(settings.store)
-    return sum(store.stat(key) or 0 for key in store.keys())  # noqa: SIM118 - not a dict
-
-
-def _check(store: FilesystemStore, key: str, content: Content | None) -> Checked:
-    try:
-        file = store.open(key)
-    except StoreDown as error:
-        return Checked(key, 0, f"cannot be read: {error}")
-    if file is None:
-        return Checked(key, 0, "vanished while it was being checked")
-    with file:
-        length = os.fstat(file.fileno()).st_size
-        sha256 = hash_file_chunked(file)
-    named = Path(key).name.partition(".")[0]
-    if content is None and sha256[:16] == named:
-        return Checked(key, length, None)  # published, and the row was not written yet or the ledger is a new one
-    if content is None:
-        return Checked(key, length, f"is not in the ledger, and its content ({sha256}) does not belong to its name")
-    if (content.sha256, content.length) != (sha256, length):
-        return Checked(key, length, f"has other content ({sha256}) than was received ({content.sha256})")
-    return Checked(key, length, None)
-
-
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    async with _wired(settings, _limits(settings)) as wired:
-        await wired.sweeper.sweep(grace=0.0)  # no request is under way yet: nothing needs to be spared
+    async with wired_up(settings, limits_of(settings)) as wired:
+        # No request is under way yet: nothing needs to be spared. A bucket that is away does not hold up the start.
+        await wired.sweeper.sweep(grace=0.0, everywhere=False)
         pool = Pool(settings.buffers)
         app = _application(settings, wired, pool)
         loops = [
@@ -214,10 +136,12 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         log.info("listening on %s%s, data in %s", address, settings.base_path, settings.data_dir)
         if settings.has_page and not settings.socket:
             log.info("to try it, open %s/ in a browser", address)
+        if settings.store_kind == "s3":  # nobody waits for it: uploads are taken even where it is away
+            threading.Thread(target=_look_at_buckets, args=(settings,), name="buckets", daemon=True).start()
         gc.collect()
         gc.freeze()  # what is here now stays for good: the collector need not look at it again
         try:
-            await server.serve(app, listener, lambda: wired.engine.stop(ShuttingDown()))
+            await server.serve(app, listener, partial(_stop, settings, wired))
         finally:
             for loop in loops:
                 loop.cancel()
@@ -226,21 +150,44 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             log.info("stopped")
 
 
+def _stop(settings: Settings, wired: Wired) -> None:
+    wired.engine.stop(ShuttingDown())
+    if settings.store_kind == "s3":
+        timer = threading.Timer(LAST_WORD, _end)
+        timer.daemon = True
+        timer.start()
+
+
+def _end() -> None:
+    """End the process as a kill would, which loses nothing: a bucket that says nothing may keep us waiting too long."""
+    log.warning("a request to the bucket did not end in time; it is made again after the next start")
+    log.info("stopped")
+    os._exit(0)
+
+
+def _look_at_buckets(settings: Settings) -> None:
+    from tusplyr.stores.s3_probe import reach  # noqa: PLC0415 - an extra
+
+    for problem in reach(s3_options(settings)):
+        log.error("%s; uploads are taken, and wait until that is mended: see tusplyr doctor", problem)
+
+
 def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
     proxies = Proxies(settings.trusted_proxies, local=settings.socket is not None)
     site = uploads.Site(settings.base_path, settings.public_url, settings.auth_token, proxies)
     bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))
+    health = ops.Health(_checks(settings, wired), {"publishing": partial(_stuck, wired)}, partial(_measure, wired))
     page = try_it.routes(settings.base_path, settings.public_url, asks=bool(settings.auth_token))
     return build(
         [
             *uploads.routes(wired.engine, bodies, site),
-            *ops.routes(_checks(settings, wired), registry, _admit(site)),
+            *ops.routes(health, registry, _admit(site)),
             *(page if settings.has_page else ()),
         ],
         base_path=settings.base_path,
-        limits=_limits(settings),
+        limits=limits_of(settings),
         origins=settings.cors_origins,
     )
 
@@ -274,18 +221,47 @@ def _checks(settings: Settings, wired: Wired) -> dict[str, ops.Check]:
     return {"ledger": ledger, "space": space}
 
 
+async def _measure(wired: Wired) -> None:
+    """Bring the tally up to date; where the ledger does not answer it stays as it was."""
+    with suppress(LedgerDown):
+        backlog = await wired.ledger.backlog()
+        wired.tally.waiting, wired.tally.stuck = backlog.waiting, backlog.stuck
+
+
+async def _stuck(wired: Wired) -> str | None:
+    await _measure(wired)
+    stuck = wired.tally.stuck
+    return f"{stuck} uploads could not be published or assembled {STUCK_AFTER} times or more" if stuck else None
+
+
 @asynccontextmanager
-async def _wired(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
+async def wired_up(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
+    """Put everything together, for the length of a block. Raises as what it opens."""
     async with AsyncExitStack() as stack:
         ledger = await SqlLedger.open(settings.database)
         stack.push_async_callback(ledger.close)
         offload = Offload(settings.threads)
         stack.callback(offload.close)
         spool = DiskSpool(settings.spool, reserve=settings.reserve)
-        store = FilesystemStore(settings.store)
+        store = await asyncio.to_thread(chosen_store, settings, LedgerJournal(ledger))
+        transfers = reading = offload
+        if not store.prompt:  # what waits for a bucket must not keep the disk waiting
+            transfers, reading = Offload(settings.publish_slots), Offload(settings.threads)
+            stack.callback(getattr(store, "close", reading.close))
+            stack.callback(reading.close)
+            stack.callback(transfers.close)
         claims = LocalClaims(settings.takeover_timeout)
         tally = Tally()
-        publisher = Publisher(ledger=ledger, queue=ledger, spool=spool, store=store, offload=offload, tally=tally)
+        publisher = Publisher(
+            ledger=ledger,
+            queue=ledger,
+            spool=spool,
+            store=store,
+            offload=offload,
+            tally=tally,
+            transfers=transfers,
+            handover=Handover(settings.wait_for_stored),
+        )
         provider = best_provider()
         intake = Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds))
         assembler = Assembler(
@@ -300,10 +276,12 @@ async def _wired(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
         )
         sweeper = Sweeper(
             ledger=ledger,
+            queue=ledger,
             spool=spool,
             store=store,
             claims=claims,
             offload=offload,
+            reading=reading,
             tally=tally,
             retain=settings.retain,
             expire_after=limits.expire_after,
@@ -315,6 +293,7 @@ async def _wired(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
             ledger=ledger,
             spool=spool,
             store=store,
+            reading=reading,
             claims=claims,
             offload=offload,
             intake=intake,
@@ -323,9 +302,52 @@ async def _wired(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
             provider=provider,
             limits=limits,
             tally=tally,
+            redirect=settings.downloads == "redirect",
         )
-        worker = Worker(ledger=ledger, queue=ledger, claims=claims, publisher=publisher, assembler=assembler)
+        worker = Worker(
+            ledger=ledger,
+            queue=ledger,
+            claims=claims,
+            publisher=publisher,
+            assembler=assembler,
+            slots=settings.publish_slots,
+        )
         yield Wired(Engine(means), worker, assembler, sweeper, ledger, tally)
+
+
+def chosen_store(settings: Settings, journal: Journal) -> Store:
+    """Return the store that was chosen. Blocking: boto3 reads files when it is imported."""
+    if settings.store_kind == "filesystem":
+        return FilesystemStore(settings.store)
+    try:
+        from tusplyr.stores.s3 import S3Store  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("tusplyr"):
+            raise
+        raise StartFailed("STORE is s3, which needs boto3: pip install 'tusplyr[s3]'.") from error
+    return S3Store(s3_options(settings), journal)
+
+
+def s3_options(settings: Settings) -> S3Options:
+    """Return what an S3 store has to be told."""
+    buckets = {folder: bucket for folder, bucket in settings.buckets.items() if bucket}
+    public = settings.s3_public_url
+    return S3Options(
+        buckets=buckets,
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        prefix=settings.s3_prefix,
+        storage_class=settings.s3_storage_class,
+        addressing=settings.s3_addressing,
+        access_key=settings.s3_access_key_id,
+        secret_key=settings.s3_secret_access_key,
+        part_size=settings.s3_part_size,
+        single_put_limit=settings.s3_put_limit,
+        concurrency=settings.s3_concurrency,
+        read_timeout=settings.s3_timeout,
+        public_urls={folder: public for folder in buckets if public and buckets[folder] == settings.s3_bucket},
+        presign_seconds=int(settings.s3_presign),
+    )
 
 
 def _look(spool: Path) -> int:
@@ -334,15 +356,9 @@ def _look(spool: Path) -> int:
     return free_bytes(spool)
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """Return what these settings allow."""
     return Limits(settings.max_length, settings.expire_after or None, forget=settings.gone_as_not_found)
-
-
-def _run(work: Callable[[], Coroutine[None, None, Result]]) -> Result:
-    try:
-        return asyncio.run(work())
-    except TusplyrError as error:
-        raise StartFailed(str(error) or error.code) from error
 
 
 def _make_directories(settings: Settings) -> None:
@@ -365,7 +381,7 @@ def _make_directories(settings: Settings) -> None:
 
 
 @contextmanager
-def _locked(data_dir: Path) -> Iterator[int]:
+def locked(data_dir: Path) -> Iterator[int]:
     """Hold the data directory: one server at a time. Yields the descriptor that holds it."""
     try:
         descriptor = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -12,11 +12,17 @@ from typing import BinaryIO, Protocol
 from msgspec import Struct
 
 from tusplyr.core.errors import Stopped
-from tusplyr.core.model import Content, Reason, Status, Upload
+from tusplyr.core.model import Backlog, Content, Reason, Status, Upload
 
 ALIGN = 4096  # bytes; where memory and file are congruent by it, a disk can take the bytes without a copy
 
 Stop = Callable[[Stopped], None]
+Halted = Callable[[], bool]
+
+
+def never() -> bool:
+    """Halt nothing."""
+    return False
 
 
 class Ledger(Protocol):
@@ -85,8 +91,14 @@ class Queue(Protocol):
         With `restart` what is `assembling` begins at its first byte again; its bytes may be discarded then.
         """
 
+    async def hasten(self, upload: Upload, due_at: float) -> Upload:
+        """Set when the next attempt is due (Unix seconds), and nothing else; return the new row."""
+
     async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
         """Return rows of that status that are due, the longest waiting first."""
+
+    async def backlog(self) -> Backlog:
+        """Count the rows, whether due or not."""
 
 
 class Body(Protocol):
@@ -190,8 +202,15 @@ class Spool(Protocol):
 class Store(Protocol):
     """Published objects, by content key. Blocking. Raises `StoreDown`, or `NoSpace` when it is full."""
 
-    def publish(self, content: Content, source: Staged, *, compare: bool = True) -> bool:
+    @property
+    def prompt(self) -> bool:
+        """Publishing takes as long for a long content as for a short one, so a reply may wait for it."""
+
+    def publish(self, content: Content, source: Staged, *, compare: bool = True, halted: Halted = never) -> bool:
         """Make the bytes of `source` readable under `content.key`, durable and whole, or not at all.
+
+        `halted` is asked often and from several threads; once it returns true, the call ends soon with `Suspended`, and
+        can be gone on with.
 
         `source` is synced, and its SHA-256 is `content.sha256`. Idempotent: the same content under the key again is a
         success, whoever brought it. Return True; without `compare`, False where something is under the key already,
@@ -199,8 +218,12 @@ class Store(Protocol):
 
         Raises:
             Conflict: other content is under the key. It stays as it was.
-            BytesLost: the source is missing.
+            BytesLost: the source is missing or too short.
+            SpoolDown: the source cannot be read.
         """
+
+    def address(self, key: str) -> str | None:
+        """Return a URL at which a reader gets the object, None where the reader has to be served from here."""
 
     def open(self, key: str) -> BinaryIO | None:
         """Open an object for reading, None when there is none. Seekable; the caller closes it."""
@@ -213,6 +236,52 @@ class Store(Protocol):
 
     def sweep(self, older_than: float) -> int:
         """Remove what publishing that never finished left behind before that time (Unix seconds); count it."""
+
+
+class Multipart(Struct, frozen=True, kw_only=True):
+    """A multipart transfer into a store that has begun, as it has been written down.
+
+    Attributes:
+        key: content key.
+        sha256: hex digest of the content; what is under way for another content with this key is not gone on with.
+        part_size: bytes of every part but the last.
+        id: the store's name for it; None where only the intent was written down, and the store may know of it or not.
+        parts: ETags as the store answered them, by part number from 1.
+        begun_at: Unix seconds at which the intent was written down.
+    """
+
+    key: str
+    sha256: str
+    part_size: int
+    id: str | None = None
+    parts: dict[int, str] = {}
+    begun_at: float = 0.0
+
+
+class Journal(Protocol):
+    """What a store has begun elsewhere, so that another process can go on with it. Blocking; used in worker threads.
+
+    Everything is durable when a call returns. Raises `LedgerDown` or `NoSpace` when it cannot be. Only one transfer at
+    a time goes on under a key.
+    """
+
+    def intend(self, key: str, sha256: str, part_size: int) -> None:
+        """Write down that a transfer of this content under this key is about to begin. Replaces what was there."""
+
+    def begin(self, key: str, multipart_id: str) -> None:
+        """Write down the store's name for the transfer that was intended; `Superseded` where none was."""
+
+    def land(self, key: str, number: int, etag: str) -> None:
+        """Write down that a part has arrived; `Superseded` where nothing has begun under the key."""
+
+    def find(self, key: str) -> Multipart | None:
+        """Return what is written down for a key."""
+
+    def forget(self, key: str) -> None:
+        """Strike it out: it was completed or aborted. No error when there is nothing."""
+
+    def all(self) -> list[Multipart]:
+        """Return everything that is written down."""
 
 
 class Claims(Protocol):

@@ -14,7 +14,7 @@ from msgspec.structs import fields, replace
 from tusplyr.core.errors import Busy, Conflict, Superseded
 from tusplyr.core.lifecycle import TRANSITIONS
 from tusplyr.core.media import OTHER, media_of
-from tusplyr.core.model import MAX_INTEGER, Content, Kind, Media, Reason, Status, Upload
+from tusplyr.core.model import MAX_INTEGER, STUCK_AFTER, Backlog, Content, Kind, Media, Reason, Status, Upload
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.ledger.migrate import migrate
 from tusplyr.ledger.sql import PURGE, SqlLedger
@@ -657,6 +657,48 @@ def test_an_error_text_with_undecodable_bytes_is_kept_readable_and_short(run):
         assert row.error.startswith("caf\\udce9xxx")
         assert len(row.error) < 1100
         assert await ledger.get(upload.id) == row
+
+    run(test)
+
+
+def test_an_attempt_may_be_made_due_and_nothing_else_changes(run):
+    async def test(ledger):
+        upload = await created(ledger, status=Status.RECEIVED, offset=100, attempts=3, due_at=NOW + 300, error="away")
+        assert await ledger.due(Status.RECEIVED, NOW, 10) == []
+        hastened = await ledger.hasten(upload, NOW)
+        assert hastened == replace(upload, due_at=NOW) == await ledger.get(upload.id)
+        assert await ledger.due(Status.RECEIVED, NOW, 10) == [hastened]
+        later = await ledger.postpone(upload, NOW + 300, "away again")  # an attempt that was under way
+        assert (later.attempts, later.due_at) == (4, NOW + 300)
+
+    run(test)
+
+
+def test_only_what_waits_is_hastened(run):
+    async def test(ledger):
+        upload = await created(ledger)
+        with pytest.raises(ValueError, match="waiting"):
+            await ledger.hasten(upload, NOW)
+        waiting = await created(ledger, status=Status.RECEIVED, offset=100)
+        await ledger.move(waiting, Status.GONE, reason=Reason.TERMINATED)
+        with pytest.raises(Superseded):
+            await ledger.hasten(waiting, NOW)
+
+    run(test)
+
+
+def test_the_backlog_counts_what_waits_and_what_of_it_is_stuck(run):
+    async def test(ledger):
+        assert await ledger.backlog() == Backlog()
+        for values in (
+            {"created_at": 1.0},
+            {"created_at": 2.0, "status": Status.STORED, "attempts": STUCK_AFTER},
+            {"created_at": 5.0, "status": Status.RECEIVED, "attempts": STUCK_AFTER, "due_at": NOW + 300},
+            {"created_at": 4.0, "status": Status.ASSEMBLING, "attempts": STUCK_AFTER + 1},
+            {"created_at": 3.0, "status": Status.RECEIVED, "attempts": STUCK_AFTER - 1},
+        ):
+            await created(ledger, **values)
+        assert await ledger.backlog() == Backlog(3, 2, 3.0)
 
     run(test)
 

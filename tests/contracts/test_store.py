@@ -4,16 +4,21 @@ import hashlib
 import io
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from rig import buckets
+from rig.journal import RecordingJournal
+from rig.s3 import options, unfinished
 from tusplyr.core.digest import hash_file_chunked
 from tusplyr.core.errors import BytesLost, Conflict, NoSpace, StoreDown
 from tusplyr.core.model import Content
 from tusplyr.ports import Staged
 from tusplyr.stores.filesystem import INCOMING, FilesystemStore
 from tusplyr.stores.memory import MemoryStore
+from tusplyr.stores.s3 import S3Store
 
 DATA = b"the whole content"
 
@@ -23,12 +28,13 @@ def open_descriptors() -> int:
 
 
 class Rig:
-    """A store, and a place where staged files are."""
+    """A store, a place where staged files are, and a way to see what publishing has left behind."""
 
-    def __init__(self, store, spool, root=None) -> None:
+    def __init__(self, store, spool, root=None, leftovers=None) -> None:
         self.store = store
         self.spool = spool
         self.root = root
+        self.leftovers = leftovers or self._copies
         self.count = 0
 
     def source(self, data: bytes):
@@ -43,19 +49,36 @@ class Rig:
         assert self.store.publish(content, self.source(data))
         return content
 
-    def leftovers(self) -> list[str]:
+    def _copies(self) -> list[str]:
         return [] if self.root is None else [path.name for path in (self.root / INCOMING).glob("*")]
 
 
-@pytest.fixture(params=["memory", "one volume", "two volumes"])
+S3 = ["moto", "r2", pytest.param("versitygw", marks=pytest.mark.e2e)]
+
+
+@pytest.fixture(params=["memory", "one volume", "two volumes", *S3])
 def rig(request, tmp_path):
     spool = tmp_path / "spool"
     spool.mkdir()
     if request.param == "memory":
-        return Rig(MemoryStore(), spool)
-    root = tmp_path / "store" if request.param == "one volume" else request.getfixturevalue("other_volume") / "store"
-    root.mkdir()
-    return Rig(FilesystemStore(root), spool, root)
+        yield Rig(MemoryStore(), spool)
+    elif request.param == "r2":
+        with buckets.r2() as bucket:
+            yield from in_buckets(bucket, spool)
+    elif request.param in {"moto", "versitygw"}:
+        yield from in_buckets(request.getfixturevalue(request.param)(), spool)
+    else:
+        one = request.param == "one volume"
+        root = tmp_path / "store" if one else request.getfixturevalue("other_volume") / "store"
+        root.mkdir()
+        yield Rig(FilesystemStore(root), spool, root)
+
+
+def in_buckets(bucket, spool):
+    journal = RecordingJournal()
+    store = S3Store(options(bucket), journal)
+    yield Rig(store, spool, leftovers=lambda: unfinished(bucket) + journal.all())
+    store.close()
 
 
 @pytest.fixture
@@ -113,7 +136,8 @@ def test_without_comparing_a_free_key_is_taken_and_what_is_under_a_taken_one_is_
     sha256 = hashlib.sha256(DATA).hexdigest()
     content = Content(f"files/{sha256[:16]}", sha256, len(DATA))
     assert rig.store.publish(content, rig.source(DATA), compare=False)
-    assert not rig.store.publish(content, rig.source(other), compare=False)
+    newer = Content(content.key, hashlib.sha256(other).hexdigest(), len(other))
+    assert not rig.store.publish(newer, rig.source(other), compare=False)
     assert read(rig.store, content.key) == DATA
     assert rig.leftovers() == []
 
@@ -253,7 +277,12 @@ def test_no_descriptor_is_left_open(rig):
     rig.publish(DATA)
     with pytest.raises(Conflict):
         rig.publish(b"other", content.key)
-    assert open_descriptors() == before
+    deadline = time.monotonic() + 5
+    while (
+        open_descriptors() > before and time.monotonic() < deadline
+    ):  # a server in this process closes in its own time
+        time.sleep(0.01)
+    assert open_descriptors() <= before
 
 
 def test_memory_gives_a_reader_of_its_own():

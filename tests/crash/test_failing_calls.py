@@ -42,17 +42,18 @@ DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "rena
 
 
 class LateStore:
-    """A store that refuses one content once."""
+    """A store that refuses one content once. Where it is not prompt, the queue publishes everything."""
 
-    def __init__(self, target) -> None:
+    def __init__(self, target, *, prompt: bool = True) -> None:
+        self.prompt = prompt
         self.target = target
         self.refused = False
 
-    def publish(self, content, source, *, compare=True):
+    def publish(self, content, source, **how):
         if content.length == len(LATE) and not self.refused:
             self.refused = True
             raise StoreDown("not now")
-        return self.target.publish(content, source, compare=compare)
+        return self.target.publish(content, source, **how)
 
     def open(self, key):
         return self.target.open(key)
@@ -138,6 +139,10 @@ async def life(world: World, rig: Rig, fate: Fate | None) -> None:
         await rig.engine.terminate(upload_id)
         world.told[upload_id].ended = True
 
+    async def published(upload_id: str) -> None:
+        if not world.store.prompt:
+            await queue(world, rig, upload_id, fate)
+
     song = await create(DATA)
     await append(song, 0, DATA[:3], DATA[3:5], DATA[5:6])
     with suppress(Cut):
@@ -146,7 +151,9 @@ async def life(world: World, rig: Rig, fate: Fate | None) -> None:
     with suppress(TooLarge):
         await append(song, 8, DATA[8:], b"!")
     await append(song, 8, DATA[8:10], DATA[10:])
+    await published(song)
     again = await create(DATA, DATA[:5], DATA[5:])
+    await published(again)
     await create(b"")
     await terminate(await create(DATA, DATA[:5]))
     await terminate(again)
@@ -197,9 +204,12 @@ async def queue(world: World, rig: Rig, upload_id: str, fate: Fate | None) -> No
     """Let the queue be worked through until the upload is stored, or for good."""
     world.now += 400
     loop = asyncio.create_task(rig.worker.run())
-    while (await world.ledger.get(upload_id)).status is not Status.STORED and not loop.done():
+    while (row := await world.ledger.get(upload_id)).status is not Status.STORED and not loop.done():
         if fate and fate.dead:
             break
+        if row.due_at > world.now:  # it was refused
+            world.now = row.due_at
+            rig.publisher.handover.announce()
         await asyncio.sleep(0.001)
     loop.cancel()
     await asyncio.wait([loop])
@@ -283,7 +293,8 @@ async def die_and_recover(world: World, fate: Fate, crash) -> bool:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
 @pytest.mark.parametrize("keep", [0, 1, 1000], ids=["power lost", "power lost, a byte kept", "killed"])
-def test_death_at_any_call_of_a_port_in_memory(run, after, keep):
+@pytest.mark.parametrize("prompt", [True, False], ids=["in the request", "by the queue"])
+def test_death_at_any_call_of_a_port_in_memory(run, after, keep, prompt):
     @asynccontextmanager
     async def crash(world):
         world.spool.crash(keep=keep)
@@ -306,11 +317,13 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep):
             "stat",
             "sweep",
         }
+        if not prompt:
+            every.add("backlog")
         seen = set()
         for _ in range(5):  # a sync may cover what another would have: the n-th call is not the same one in every life
             nth, dead = 1, True
             while dead:
-                world = World(MemoryLedger(), MemorySpool(), LateStore(MemoryStore()))
+                world = World(MemoryLedger(), MemorySpool(), LateStore(MemoryStore(), prompt=prompt))
                 fate = Fate(nth, after=after)
                 if dead := await die_and_recover(world, fate, crash):
                     seen.add(fate.last)

@@ -1,6 +1,5 @@
 """What the tests with real clients share: a server, pages for a browser, and no excuse for a client that is missing."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,20 +8,12 @@ from pathlib import Path
 import pytest
 
 from rig.driver import Browser
+from rig.need import need
 from rig.pages import Pages
 from rig.server import Server
 
 JS = Path(__file__).parent / "js"
 JAVA = Path(__file__).parent / "java"
-
-
-def need(present: object, missing: str) -> None:
-    """Skip without something that a developer may lack; fail in CI, which must have it."""
-    if present:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
 from tusplyr.engine.concatenate import Concatenation
 from tusplyr.engine.engine import Engine, Means
+from tusplyr.engine.handover import Handover
 from tusplyr.engine.intake import Intake, Pace
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.publish import Publisher
@@ -115,6 +116,9 @@ class Rig:
     provider: Any = field(default_factory=LibcryptoProvider)
     clock: Callable[[], float] = time.time
     retain: float = 3600.0
+    slots: int = 2
+    wait: float = 0.0
+    redirect: bool = False
 
     def __post_init__(self) -> None:
         self.offload = Offload(4, gather=0)
@@ -127,6 +131,7 @@ class Rig:
             store=self.store,
             offload=self.offload,
             tally=self.tally,
+            handover=Handover(self.wait),
             clock=self.clock,
         )
         intake = Intake(self.ledger, self.publisher, self.offload, self.pace)
@@ -147,14 +152,17 @@ class Rig:
             claims=self.claims,
             publisher=self.publisher,
             assembler=self.assembler,
+            slots=self.slots,
             clock=self.clock,
         )
         self.sweeper = Sweeper(
             ledger=self.ledger,
+            queue=self.ledger,
             spool=self.spool,
             store=self.store,
             claims=self.claims,
             offload=self.offload,
+            reading=self.offload,
             tally=self.tally,
             retain=self.retain,
             expire_after=self.limits.expire_after,
@@ -165,6 +173,8 @@ class Rig:
                 ledger=self.ledger,
                 spool=self.spool,
                 store=self.store,
+                reading=self.offload,
+                redirect=self.redirect,
                 claims=self.claims,
                 offload=self.offload,
                 intake=intake,

@@ -96,7 +96,7 @@ def test_what_is_whole_stays_however_long_its_publishing_takes(make, run, clock)
     """EX-08."""
 
     class Away(MemoryStore):
-        def publish(self, content, source, *, compare=True):
+        def publish(self, content, source, **how):
             raise StoreDown("away")
 
     async def main():

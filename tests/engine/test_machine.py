@@ -52,10 +52,10 @@ class FlakyStore(MemoryStore):
 
     down = False
 
-    def publish(self, content, source, *, compare=True):
+    def publish(self, content, source, **how):
         if self.down:
             raise StoreDown("away")
-        return super().publish(content, source, compare=compare)
+        return super().publish(content, source, **how)
 
 
 @dataclass

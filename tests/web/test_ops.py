@@ -143,6 +143,31 @@ def test_a_server_whose_spool_is_no_directory_is_not_ready(guarded):
         aside.rename(guarded.spool)
 
 
+def test_uploads_that_are_stuck_are_counted_and_a_warning_but_new_ones_are_taken(guarded):
+    bearer = f"Authorization: Bearer {TOKEN}"
+
+    def numbers(client):
+        lines = ask(client, "GET", "/metrics", bearer).body.decode().splitlines()
+        return [line for line in lines if line.startswith(("tusplyr_uploads_waiting", "tusplyr_uploads_stuck"))]
+
+    def change(text: str) -> None:
+        with closing(sqlite3.connect(guarded.data / "tusplyr.db", timeout=10)) as database, database:
+            database.execute(f"UPDATE uploads SET {text} WHERE id = ?", (upload_id,))
+
+    with Client(guarded.port) as client:
+        upload_id = path_of(post(client, bearer, "Upload-Length: 10").headers["location"]).rpartition("/")[2]
+        change("status = 'received', attempts = 9, due_at = 1e12")
+        assert json.loads(ask(client, "GET", "/health/ready").body) == {"status": "ok"}
+        assert numbers(client) == ["tusplyr_uploads_waiting 1.0", "tusplyr_uploads_stuck 0.0"]
+        change("attempts = 10")
+        ready = ask(client, "GET", "/health/ready")
+        assert ready.status == 200
+        assert json.loads(ready.body)["warnings"]["publishing"].startswith("1 uploads could not be published")
+        assert numbers(client) == ["tusplyr_uploads_waiting 1.0", "tusplyr_uploads_stuck 1.0"]
+        change("status = 'gone', reason = 'terminated'")
+        assert numbers(client) == ["tusplyr_uploads_waiting 0.0", "tusplyr_uploads_stuck 0.0"]
+
+
 @contextmanager
 def without_its_table(server) -> Iterator[None]:
     """Take the table of uploads from a running server, and give it back."""

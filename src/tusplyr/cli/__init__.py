@@ -2,18 +2,19 @@
 
 Owns what they are called, what they print and how they exit: 0, 1 when something is wrong, 2 when the
 command line or the settings are. Must not know how the work is done: each command is a few lines over
-`tusplyr.app` and `tusplyr.ledger`, imported only when it runs, so that `serve` carries nothing that it
+`tusplyr.app`, `tusplyr.jobs` and `tusplyr.ledger`, imported only when it runs, so that `serve` carries nothing that it
 does not use. Invariant: an error is a clear line on stderr, never a traceback.
 """
 
 import click
 
 from tusplyr import __version__
+from tusplyr.cli.doctor import doctor
 from tusplyr.cli.options import Commands, need_ledger, told, with_settings
 from tusplyr.cli.uploads import uploads
 from tusplyr.cli.verify import verify
 from tusplyr.durable import make_directory
-from tusplyr.settings import LISTENING, TABLE, Settings
+from tusplyr.settings import LISTENING, STORING, TABLE, Settings
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"max_content_width": 100})
@@ -33,7 +34,7 @@ def commands(context: click.Context) -> None:
 
 
 @commands.command()
-@with_settings(*(setting.name for setting in TABLE), rules=LISTENING)
+@with_settings(*(setting.name for setting in TABLE), rules=(*LISTENING, *STORING))
 def serve(settings: Settings) -> None:
     """Run the server until SIGTERM or SIGINT.
 
@@ -71,7 +72,7 @@ def migrate(settings: Settings, lock: int | None) -> None:
 
 
 @commands.command()
-@with_settings("data_dir", "retain", "expire_after")
+@with_settings("data_dir", "retain", "expire_after", rules=STORING)
 def sweep(settings: Settings) -> None:
     """Clean up once, as the server does on a timer.
 
@@ -80,10 +81,10 @@ def sweep(settings: Settings) -> None:
     Finished content in store/ is never deleted.
     """
     need_ledger(settings)
-    from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
+    from tusplyr import app, jobs  # noqa: PLC0415 - see above: imported when it runs
 
     with told(app.StartFailed):
-        report = app.sweep(settings)
+        report = jobs.sweep(settings)
     click.echo(str(report) or "nothing to sweep")
 
 
@@ -95,6 +96,7 @@ def settings_reference() -> None:
     click.echo(reference(), nl=False)
 
 
+commands.add_command(doctor)
 commands.add_command(uploads)
 commands.add_command(verify)
 

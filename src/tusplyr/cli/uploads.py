@@ -15,29 +15,33 @@ from tusplyr.cli.options import need_ledger, told, with_settings
 from tusplyr.core.model import Status, Upload
 from tusplyr.settings import Settings
 
+Facts = dict[str, str | int | None]
+
+WAITING = frozenset({Status.RECEIVED, Status.ASSEMBLING})
 COLUMNS = ("id", "kind", "status", "offset", "length", "updated_at", "key")
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def uploads(context: click.Context) -> None:
-    """List, show and terminate uploads."""
+    """List, show, retry and terminate uploads."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 @uploads.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only uploads in this status.")
+@click.option("--stuck", is_flag=True, help="Only uploads whose publishing has failed often.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @with_settings("data_dir")
-def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> None:
+def list_(settings: Settings, status: str | None, stuck: bool, limit: int, as_json: bool) -> None:
     """List uploads, the newest creation first.
 
     receiving: bytes are still missing, or it is a partial upload, complete or not. assembling: the bytes of a
     final upload are being brought together. received: all bytes are here, publishing is under way or failing (see
-    "show"). stored: published under its key. gone: terminated, expired, invalid (not the digest that was declared) or
-    lost; "show" has the reason.
+    "show"); "(stuck)" behind it: it has failed 10 times or more, and is still tried. stored: published under its
+    key. gone: terminated, expired, invalid (not the digest that was declared) or lost; "show" has the reason.
 
     On a terminal a table with its columns named; elsewhere a line for each upload, with tabs: id, kind, status, offset,
     length, updated_at, key. Sizes are bytes, times are UTC.
@@ -45,7 +49,8 @@ def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> 
     need_ledger(settings)
     from tusplyr.ledger.listing import list_uploads  # noqa: PLC0415 - imported when it runs, see the package
 
-    found = list_uploads(settings.database, status=Status(status) if status else None, limit=limit + 1)
+    chosen = Status(status) if status else None
+    found = list_uploads(settings.database, status=chosen, stuck=stuck, limit=limit + 1)
     rows = [_facts(row) for row in found[:limit]]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
@@ -53,7 +58,7 @@ def list_(settings: Settings, status: str | None, limit: int, as_json: bool) -> 
         _print_table(rows)
     else:
         for row in rows:
-            click.echo("\t".join(_plain(row[column]) for column in COLUMNS))
+            click.echo("\t".join(_cells(row)))
     if len(found) > limit:
         click.echo(f"{limit} shown; more with --limit", err=True)
 
@@ -82,6 +87,38 @@ def show(settings: Settings, upload_id: str, as_json: bool) -> None:
 
 
 @uploads.command()
+@click.argument("upload_ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All that wait to be published.")
+@with_settings("data_dir")
+def retry(settings: Settings, upload_ids: tuple[str, ...], every: bool) -> None:
+    """Have uploads published now instead of when their next attempt is due.
+
+    For when what was wrong has been put right. A running server begins within seconds; otherwise it does when it is
+    started. Goes on after an ID that does not wait to be published, and exits with 1 in the end.
+    """
+    if bool(upload_ids) is every:
+        raise click.UsageError("Name uploads, or give --all.")
+    need_ledger(settings)
+    from tusplyr import app, jobs  # noqa: PLC0415 - imported when it runs, see the package
+
+    wrong = 0
+    with told(app.StartFailed):
+        outcomes = list(jobs.retry(settings, upload_ids))
+    if not outcomes:
+        click.echo("Nothing waits to be published.")
+    for upload_id, instead in outcomes:
+        if not instead:
+            click.echo(f"{_plain(upload_id)} is due now")
+        elif not every:  # of all, one may have been published meanwhile
+            wrong += 1
+            unknown = instead == jobs.UNKNOWN
+            text = "There is no upload {}." if unknown else "{} is {}: there is nothing to retry."
+            click.echo(f"Error: {text.format(_plain(upload_id), instead)}", err=True)
+    if wrong:
+        raise click.exceptions.Exit(1)
+
+
+@uploads.command()
 @click.argument("upload_ids", metavar="ID...", nargs=-1, required=True)
 @with_settings("data_dir")
 def terminate(settings: Settings, upload_ids: tuple[str, ...]) -> None:
@@ -90,12 +127,12 @@ def terminate(settings: Settings, upload_ids: tuple[str, ...]) -> None:
     Works while the server runs. Goes on after an ID that does not exist, and exits with 1 in the end.
     """
     need_ledger(settings)
-    from tusplyr import app  # noqa: PLC0415 - imported when it runs, see the package
+    from tusplyr import app, jobs  # noqa: PLC0415 - imported when it runs, see the package
 
     missing = 0
     for upload_id in upload_ids:
         with told(app.StartFailed):
-            ended = app.terminate(settings, upload_id)
+            ended = jobs.terminate(settings, upload_id)
         if ended:
             click.echo(f"{_plain(upload_id)} terminated")
         else:
@@ -105,7 +142,12 @@ def terminate(settings: Settings, upload_ids: tuple[str, ...]) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _facts(upload: Upload) -> dict[str, str | int | None]:
+def _cells(facts: Facts) -> list[str]:
+    shown = facts | {"status": f"{facts['status']} (stuck)"} if facts["stuck"] else facts
+    return [_plain(shown[column]) for column in COLUMNS]
+
+
+def _facts(upload: Upload) -> Facts:
     return {
         "id": upload.id,
         "status": upload.status.value,
@@ -119,6 +161,8 @@ def _facts(upload: Upload) -> dict[str, str | int | None]:
         "key": upload.key,
         "metadata": None if upload.metadata is None else upload.metadata.decode("latin-1"),
         "attempts": upload.attempts,
+        "stuck": upload.stuck,
+        "due_at": _utc(upload.due_at) if upload.status in WAITING else None,
         "error": upload.error,
         "reason": upload.reason and upload.reason.value,
         "kind": upload.kind.value,
@@ -137,12 +181,12 @@ def _plain(value: str | int | None) -> str:
     return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in str(value))
 
 
-def _print_table(rows: list[dict[str, str | int | None]]) -> None:
+def _print_table(rows: list[Facts]) -> None:
     from rich.console import Console  # noqa: PLC0415 - the server does not carry rich
     from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415 - see above
 
     table = Table(*COLUMNS, box=None, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(_plain(row[column])) for column in COLUMNS))
+        table.add_row(*map(Text, _cells(row)))
     Console().print(table)

@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING
 import click
 
 from tusplyr.cli.options import need_ledger, with_settings
-from tusplyr.settings import Settings
+from tusplyr.settings import STORING, Settings
 
 if TYPE_CHECKING:
-    from tusplyr.app import Checked
+    from tusplyr.jobs import Checked
 
 
 @click.command()
-@with_settings("data_dir")
+@with_settings("data_dir", rules=STORING)
 def verify(settings: Settings) -> None:
     """Hash the whole store again and compare it with the ledger.
 
-    Reads every byte under store/ and changes nothing; the server may go on running. Names each object that
-    is missing, damaged or unknown, and exits with 1 if there is any.
+    Reads every byte under store/, or in the bucket, and changes nothing; the server may go on running. Names each
+    object that is missing, damaged or unknown, and exits with 1 if there is any.
     """
     need_ledger(settings)
-    from tusplyr import app  # noqa: PLC0415 - imported when it runs, see the package
+    from tusplyr import jobs  # noqa: PLC0415 - imported when it runs, see the package
 
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    checks = app.verify(settings)
+    checks = jobs.verify(settings)
     if on_terminal:
-        checks = _with_bar(checks, app.stored_bytes(settings))
+        checks = _with_bar(checks, jobs.stored_bytes(settings))
     count, wrong = 0, 0
     for checked in checks:
         count += 1

@@ -294,8 +294,23 @@ class SpoolDown(Broken):
     status = 503
 
 
+class Suspended(TusplyrError):
+    """Publishing was asked to stop; it is gone on with later. Not an error."""
+
+    code = "suspended"
+    status = 503
+
+
 class StoreDown(Broken):
-    """The store could not be reached, read or written."""
+    """The store could not be reached, read or written.
+
+    Attributes:
+        retry_after: seconds in which it wants to be left alone; None where it did not say.
+    """
 
     code = "store_down"
     status = 503
+
+    def __init__(self, text: str, retry_after: int | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+STUCK_AFTER = 10  # failed attempts after which a person has to be told
 MAX_INTEGER = 2**63 - 1  # what a ledger column can hold; a length above it exceeds every limit
 
 
@@ -113,6 +114,11 @@ class Upload(Struct, frozen=True, kw_only=True):
         return None if self.kind is Kind.PARTIAL else self.length
 
     @property
+    def stuck(self) -> bool:
+        """It waits to be published or assembled, and that has failed so often that a person should look at it."""
+        return self.status in {Status.ASSEMBLING, Status.RECEIVED} and self.attempts >= STUCK_AFTER
+
+    @property
     def file_id(self) -> str | None:
         """First 16 hex digits of the SHA-256 of the content; None until all of it was received."""
         return self.sha256[:16] if self.sha256 else None
@@ -135,3 +141,17 @@ class Content(Struct, frozen=True):
     key: str
     sha256: str
     length: int
+
+
+class Backlog(Struct, frozen=True):
+    """The uploads that wait to be published or assembled.
+
+    Attributes:
+        waiting: how many.
+        stuck: how many of them are (`Upload.stuck`).
+        since: when the oldest of them was created (Unix seconds); None where there is none.
+    """
+
+    waiting: int = 0
+    stuck: int = 0
+    since: float | None = None

@@ -14,11 +14,11 @@ from functools import partial
 
 from tusplyr.core.digest import Provider
 from tusplyr.core.errors import Broken, BytesLost, DigestMismatch, NoSpace, SpoolDown, TusplyrError
-from tusplyr.core.model import Reason, Status, Upload
+from tusplyr.core.model import STUCK_AFTER, Reason, Status, Upload
 from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.partials import PartialsBody
-from tusplyr.engine.publish import STUCK_AFTER, delay
+from tusplyr.engine.publish import delay
 from tusplyr.engine.sink import Sink
 from tusplyr.engine.tally import Tally
 from tusplyr.ports import Claims, Ledger, Queue, Spool

@@ -54,11 +54,17 @@ Read = Callable[[], Append]
 
 
 class Means(Struct, frozen=True, kw_only=True):
-    """What the engine is made of."""
+    """What the engine is made of.
+
+    Attributes:
+        reading: threads that read from the store.
+        redirect: send readers to where the store says that an object can be had.
+    """
 
     ledger: Ledger
     spool: Spool
     store: Store
+    reading: Offload
     claims: Claims
     offload: Offload
     intake: Intake
@@ -67,6 +73,7 @@ class Means(Struct, frozen=True, kw_only=True):
     provider: Provider
     limits: Limits
     tally: Tally
+    redirect: bool = False
 
 
 class Engine:
@@ -74,6 +81,7 @@ class Engine:
 
     def __init__(self, means: Means, clock: Callable[[], float] = time.time) -> None:
         self._ledger, self._spool, self._store = means.ledger, means.spool, means.store
+        self._reading, self._redirect = means.reading, means.redirect
         self._claims, self._offload = means.claims, means.offload
         self._intake, self._publisher = means.intake, means.publisher
         self._concatenation, self._provider = means.concatenation, means.provider
@@ -97,7 +105,8 @@ class Engine:
         upload = self._new(command)
         await self._admit()
         with about(upload.id):
-            return Created(await self._begin(upload, command, body))
+            row = await self._begin(upload, command, body)
+            return Created(await self._publisher.handover.follow(row))
 
     async def concatenate(self, command: Concatenate) -> Created:
         """Make an upload of others. It is assembled when this returns, or behind it if that takes long.
@@ -110,7 +119,7 @@ class Engine:
             DigestMismatch: it is gone already.
             NoSpace, LedgerDown: see `ports`.
         """
-        return Created(await self._concatenation.create(command))
+        return Created(await self._publisher.handover.follow(await self._concatenation.create(command)))
 
     async def append(self, upload_id: str, read: Read, body: Body) -> Appended:
         """Append a body at the durable offset.
@@ -133,11 +142,12 @@ class Engine:
         async with self._claims.hold(upload_id, body.stop):
             command, row, upload = await self._row(upload_id, read)
             try:
-                return Appended(await self._receive(upload, body, command, news=row.length != upload.length))
+                appended = await self._receive(upload, body, command, news=row.length != upload.length)
             except Superseded:
                 log.info("upload %s was ended by a command while bytes of it came in", upload_id)
                 await self._present(upload_id)
                 raise
+        return Appended(await self._publisher.handover.follow(appended))
 
     async def query(self, upload_id: str, *, interrupts: bool) -> Found:
         """Return the durable state, which the next append may rely on when the query `interrupts` a running one.
@@ -171,10 +181,11 @@ class Engine:
             await self._present(upload_id, busy=True)
         async with self._claims.hold(upload_id, _ignore):
             await self._terminate(await self._present(upload_id))
+        self._publisher.handover.announce()  # what was published of it has made room for another
         return Terminated()
 
-    async def content(self, upload_id: str) -> tuple[Upload, BinaryIO]:
-        """Open the stored content of an upload; the caller closes it.
+    async def content(self, upload_id: str) -> tuple[Upload, BinaryIO | str]:
+        """Open the stored content of an upload; the caller closes it. Or return the URL at which a reader gets it.
 
         Raises:
             NotReady: it is not stored yet.
@@ -186,22 +197,28 @@ class Engine:
         decide.published(upload)
         if upload.status is not Status.STORED or upload.key is None:
             raise NotReady
-        file = await self._offload.run(self._store.open, upload.key)
+        if self._redirect and (address := await self._reading.run(self._store.address, upload.key)):
+            return upload, address
+        file = await self._reading.run(self._store.open, upload.key)
         if file is None:
             log.error("upload %s is stored, but %s is not in the store", upload.id, upload.key)
             raise Gone
-        if (found := await self._offload.run(_length, file)) != upload.length:
-            await self._offload.run(file.close)
+        if (found := await self._reading.run(_length, file)) != upload.length:
+            await self._reading.run(file.close)
             raise StoreDown(f"{upload.key} has {found} bytes, and {upload.length} were stored; run tusplyr verify")
         return upload, file
 
     def stop(self, why: Stopped) -> None:
-        """Ask every running append to make its checkpoint and end; from now on new ones end at once."""
+        """Ask every running append to make its checkpoint and end; from now on new ones end at once.
+
+        What is being published ends, too, where that would take long, and nobody waits for it any more.
+        """
+        self._publisher.handover.end()
         self._claims.stop_all(why)
 
     async def run_blocking(self, function: Callable[..., Result], *args: object) -> Result:
         """Run a blocking read of what `content` returned in a worker thread."""
-        return await self._offload.run(function, *args)
+        return await self._reading.run(function, *args)
 
     async def _present(self, upload_id: str, *, busy: bool = False) -> Upload:
         """Return the row if a client may still address it; while a request is `busy` with it, it does not expire."""
@@ -261,7 +278,8 @@ class Engine:
         async with self._claims.hold(upload.id, _ignore):  # the queue looks for just such rows
             await self._ledger.create(whole)
             self._tally.created += 1
-            return decide.present(await self._publisher.publish(whole), self.limits)
+            row = decide.present(await self._publisher.begin(whole), self.limits)
+        return await self._publisher.handover.follow(row)
 
     async def _admit(self) -> None:
         """Refuse when the volume is down to its reserve; a look at it is good for a second."""

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from msgspec import Struct, structs
 
-from tusplyr.core.errors import Superseded, Unavailable
+from tusplyr.core.errors import StoreDown, Superseded, Unavailable
 from tusplyr.core.model import Reason, Status
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.tally import Tally
-from tusplyr.ports import Claims, Ledger, Spool, Store
+from tusplyr.ports import Claims, Ledger, Queue, Spool, Store
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Sweeper:
     """Ends what has expired, and removes leftovers.
 
     Args:
+        reading: threads that speak to the store.
         retain: seconds that rows of finished uploads answer.
         expire_after: seconds without progress after which an unfinished upload expires; None for never.
     """
@@ -56,30 +57,35 @@ class Sweeper:
         self,
         *,
         ledger: Ledger,
+        queue: Queue,
         spool: Spool,
         store: Store,
         claims: Claims,
         offload: Offload,
+        reading: Offload,
         tally: Tally,
         retain: float,
         expire_after: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
+        self._queue = queue
         self._spool = spool
         self._store = store
         self._claims = claims
         self._tally = tally
         self._expire_after = expire_after
         self._offload = offload
+        self._reading = reading
         self._retain = retain
         self._clock = clock
 
-    async def sweep(self, grace: float = GRACE) -> SweepReport:
+    async def sweep(self, grace: float = GRACE, *, everywhere: bool = True) -> SweepReport:
         """Sweep once. Safe beside a running server with the grace that is the default; raises as the ports do.
 
         Args:
             grace: seconds that a file without a row is left alone; zero where no server can be running.
+            everywhere: in a store that is not prompt, too, which may be away and keep us waiting.
         """
         now = self._clock()
         expired = 0 if self._expire_after is None else await self._expire(now - self._expire_after)
@@ -89,11 +95,23 @@ class Sweeper:
             if upload.status not in NEEDED if upload else written_at <= now - grace:
                 await self._offload.run(self._spool.discard, upload_id)
                 discarded += 1
-        unfinished = await self._offload.run(self._store.sweep, now - grace)
+        unfinished = await self._unfinished(now - grace) if everywhere or self._store.prompt else 0
         report = SweepReport(expired, discarded, unfinished, await self._ledger.purge(now - self._retain))
         if any(structs.astuple(report)):
             log.info("swept; %s", report)
         return report
+
+    async def _unfinished(self, before: float) -> int:
+        """Have the store remove what it left unfinished, but for what an upload that waits may go on with."""
+        if not self._store.prompt and (since := (await self._queue.backlog()).since) is not None:
+            before = min(before, since)  # a transfer begins after its upload was created
+        try:
+            return await self._reading.run(self._store.sweep, before)
+        except StoreDown as error:
+            if self._store.prompt:
+                raise
+            log.warning("what was left unfinished in the store stays there until the next sweep: %s", error)
+            return 0
 
     async def _expire(self, before: float) -> int:
         """End uploads that were last changed before that time; their bytes go with the files that are discarded."""

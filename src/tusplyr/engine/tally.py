@@ -6,7 +6,10 @@ Invariant: a counter costs an addition, so that nothing on the hot path has to a
 
 
 class Tally:
-    """Counters; `appending` is a gauge. `bytes` counts durable bytes of appends; `direct` and `plain` count bodies."""
+    """Counters; `appending` is a gauge. `bytes` counts durable bytes of appends; `direct` and `plain` count bodies.
+
+    `waiting` and `stuck` are as the ledger had them when it was last asked.
+    """
 
     __slots__ = (
         "appending",
@@ -18,7 +21,9 @@ class Tally:
         "plain",
         "postponed",
         "stored",
+        "stuck",
         "terminated",
+        "waiting",
     )
 
     def __init__(self) -> None:
@@ -31,4 +36,6 @@ class Tally:
         self.plain = 0
         self.postponed = 0
         self.stored = 0
+        self.stuck = 0
         self.terminated = 0
+        self.waiting = 0

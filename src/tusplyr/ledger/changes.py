@@ -55,6 +55,13 @@ def touched(upload: Upload, now: float) -> Changes:
     return {"updated_at": now, "epoch": upload.epoch + 1}
 
 
+def hastened(upload: Upload, due_at: float) -> Changes:
+    """Return what another time for the next attempt sets. An attempt that is under way is not disturbed."""
+    if upload.status not in WAITING:
+        raise ValueError(f"an upload that is {upload.status} is not waiting to be published or assembled")
+    return {"due_at": due_at}
+
+
 def postponed(upload: Upload, due_at: float, error: str, now: float, *, restart: bool) -> Changes:
     """Return what a failed attempt to publish or to assemble sets."""
     if upload.status not in WAITING:

@@ -19,7 +19,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
         else:
             return
+
+
+def require_writable(path: Path) -> None:
+    """Return if a database can be changed right now; changes nothing. Blocking. Raises `LedgerDown` or `NoSpace`."""
+    try:
+        with closing(connect(path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise down(error) from error
 
 
 def down(error: sqlite3.Error) -> TusplyrError:

@@ -11,30 +11,33 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, Select, create_engine, select, tuple_
+from sqlalchemy import Connection, Select, create_engine, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from tusplyr.core.model import Content, Status, Upload
+from tusplyr.core.model import STUCK_AFTER, Content, Status, Upload
 from tusplyr.ledger.committer import connect, down
 from tusplyr.ledger.revisions import require_head
-from tusplyr.ledger.tables import contents, upload_of, uploads
+from tusplyr.ledger.tables import DUE, contents, upload_of, uploads
 
 
-def list_uploads(path: Path, *, limit: int, status: Status | None = None, before: Upload | None = None) -> list[Upload]:
+def list_uploads(
+    path: Path, *, limit: int, status: Status | None = None, stuck: bool = False, before: Upload | None = None
+) -> list[Upload]:
     """Return uploads, the newest first. Blocking; works beside a running server.
 
     Args:
         path: the database.
         limit: how many at the most.
         status: only those with this status.
+        stuck: only those whose publishing has failed often (`Upload.stuck`).
         before: only those that come after this one in the list: the last of the page before.
 
     Raises:
         WrongRevision: the database is missing, older or newer.
         LedgerDown: it cannot be read.
     """
-    return _read(path, _newest(status, before).limit(limit))
+    return _read(path, _newest(status, stuck, before).limit(limit))
 
 
 def find(path: Path, upload_id: str) -> Upload | None:
@@ -70,11 +73,13 @@ def _reading(path: Path) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _newest(status: Status | None, before: Upload | None) -> Select[tuple[object, ...]]:
+def _newest(status: Status | None, stuck: bool, before: Upload | None) -> Select[tuple[object, ...]]:
     place = tuple_(uploads.c.created_at, uploads.c.id)
     query = select(uploads).order_by(uploads.c.created_at.desc(), uploads.c.id.desc())
     if status is not None:
         query = query.where(uploads.c.status == status.value)
+    if stuck:
+        query = query.where(text(DUE), uploads.c.attempts >= STUCK_AFTER)
     if before is not None:
         query = query.where(place < (before.created_at, before.id))
     return query

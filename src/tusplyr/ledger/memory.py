@@ -1,17 +1,19 @@
-"""The ledger in memory, for tests: the same contract over two dictionaries.
+"""The ledger and the journal in memory, for tests and commands: the same contracts over dictionaries.
 
 Must not know SQL. Invariant: a change looks at the stored row and replaces it without an await in
 between, so changes happen one after the other.
 """
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec.structs import replace
 
 from tusplyr.core.errors import Busy, Conflict, Superseded
-from tusplyr.core.model import Content, Reason, Status, Upload
-from tusplyr.ledger.changes import Changes, checkpointed, moved, postponed, touched
+from tusplyr.core.model import Backlog, Content, Reason, Status, Upload
+from tusplyr.ledger.changes import WAITING, Changes, checkpointed, hastened, moved, postponed, touched
+from tusplyr.ports import Multipart
 
 
 class MemoryLedger:
@@ -94,6 +96,16 @@ class MemoryLedger:
             raise Superseded
         return self._apply(upload, row, changes)
 
+    async def hasten(self, upload: Upload, due_at: float) -> Upload:
+        """See `Queue.hasten`."""
+        changes = hastened(upload, due_at)
+        return self._apply(upload, self._unchanged(upload), changes)
+
+    async def backlog(self) -> Backlog:
+        """See `Queue.backlog`."""
+        rows = [row for row in self._rows.values() if row.status in WAITING]
+        return Backlog(len(rows), sum(row.stuck for row in rows), min((row.created_at for row in rows), default=None))
+
     async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
         """See `Queue.due`."""
         waiting = [row for row in self._rows.values() if row.status is status and row.due_at <= now]
@@ -118,3 +130,53 @@ class MemoryLedger:
     def _apply(self, upload: Upload, row: Upload, changes: Changes) -> Upload:
         self._rows[upload.id] = replace(row, **changes)
         return replace(upload, **changes)
+
+
+class MemoryJournal:
+    """`Journal` over a dictionary. Forgets everything with the process.
+
+    Args:
+        clock: returns Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._transfers: dict[str, Multipart] = {}
+        self._lock = threading.Lock()
+
+    def intend(self, key: str, sha256: str, part_size: int) -> None:
+        """See `Journal.intend`."""
+        with self._lock:
+            self._transfers[key] = Multipart(key=key, sha256=sha256, part_size=part_size, begun_at=self._clock())
+
+    def begin(self, key: str, multipart_id: str) -> None:
+        """See `Journal.begin`."""
+        with self._lock:
+            self._transfers[key] = replace(self._known(key), id=multipart_id)
+
+    def land(self, key: str, number: int, etag: str) -> None:
+        """See `Journal.land`."""
+        with self._lock:
+            known = self._known(key)
+            if known.id is None:
+                raise Superseded
+            self._transfers[key] = replace(known, parts=known.parts | {number: etag})
+
+    def find(self, key: str) -> Multipart | None:
+        """See `Journal.find`."""
+        return self._transfers.get(key)
+
+    def forget(self, key: str) -> None:
+        """See `Journal.forget`."""
+        with self._lock:
+            self._transfers.pop(key, None)
+
+    def all(self) -> list[Multipart]:
+        """See `Journal.all`."""
+        with self._lock:
+            return [self._transfers[key] for key in sorted(self._transfers)]
+
+    def _known(self, key: str) -> Multipart:
+        if key not in self._transfers:
+            raise Superseded
+        return self._transfers[key]

@@ -22,8 +22,8 @@ from msgspec.structs import replace
 from sqlalchemy.dialects import sqlite
 
 from tusplyr.core.errors import Busy, Conflict, LedgerDown, Superseded
-from tusplyr.core.model import Content, Kind, Reason, Status, Upload
-from tusplyr.ledger.changes import Changes, checkpointed, moved, postponed, touched
+from tusplyr.core.model import STUCK_AFTER, Backlog, Content, Kind, Reason, Status, Upload
+from tusplyr.ledger.changes import Changes, checkpointed, hastened, moved, postponed, touched
 from tusplyr.ledger.committer import BUSY, Committer, Step, address, connect, down
 from tusplyr.ledger.revisions import WrongRevision, require_head
 from tusplyr.ledger.statements import Statements, compile_for
@@ -41,9 +41,9 @@ class SqlLedger:
     def __init__(
         self, committer: Committer, reader: aiosqlite.Connection, statements: Statements, clock: Callable[[], float]
     ) -> None:
-        self._committer = committer
+        self.committer = committer
         self._reader = reader
-        self._sql = statements
+        self.sql = statements
         self._clock = clock
 
     @classmethod
@@ -70,20 +70,20 @@ class SqlLedger:
 
     async def close(self) -> None:
         """Commit what waits and let go of the database. Idempotent."""
-        await self._committer.close()
+        await self.committer.close()
         await self._reader.close()
 
     async def create(self, upload: Upload, partials: Sequence[Upload] = ()) -> None:
         """See `Ledger.create`."""
         needed = [
-            _change(self._sql.touch, partial, touched(partial, upload.created_at), was_offset=partial.offset)
+            _change(self.sql.touch, partial, touched(partial, upload.created_at), was_offset=partial.offset)
             for partial in partials
         ]
-        await self._committer.commit(*needed, Step(self._sql.create, row_of(upload)))
+        await self.committer.commit(*needed, Step(self.sql.create, row_of(upload)))
 
     async def get(self, upload_id: str) -> Upload | None:
         """See `Ledger.get`."""
-        rows = await self._read(self._sql.get, {"id": upload_id})
+        rows = await self.read(self.sql.get, {"id": upload_id})
         return upload_of(rows[0]) if rows else None
 
     async def checkpoint(
@@ -96,9 +96,9 @@ class SqlLedger:
     ) -> Upload:
         """See `Ledger.checkpoint`."""
         changes = checkpointed(upload, offset, digest, sha256, content, now=self._clock())
-        sql = self._sql.checkpoint if sha256 is None else self._sql.complete
+        sql = self.sql.checkpoint if sha256 is None else self.sql.complete
         steps = _change(sql, upload, changes, was_offset=upload.offset), *self._remember(content, changes)
-        await self._committer.commit(*steps)
+        await self.committer.commit(*steps)
         return replace(upload, **changes)
 
     async def move(
@@ -107,18 +107,18 @@ class SqlLedger:
         """See `Ledger.move`. Raises `Conflict` when other content is remembered under the key of `content`."""
         changes = moved(upload, status, reason, self._clock())
         if reason is Reason.EXPIRED:
-            step = _change(self._sql.expire, upload, changes, was_updated_at=upload.updated_at)
+            step = _change(self.sql.expire, upload, changes, was_updated_at=upload.updated_at)
         else:
-            step = _change(self._sql.move, upload, changes)
+            step = _change(self.sql.move, upload, changes)
         steps = [step, *self._remember(content, changes)]
         if upload.kind is Kind.PARTIAL and status is Status.GONE:
-            steps.insert(0, Step(self._sql.unneeded, {"was_id": upload.id}, Busy))
-        await self._committer.commit(*steps)
+            steps.insert(0, Step(self.sql.unneeded, {"was_id": upload.id}, Busy))
+        await self.committer.commit(*steps)
         return replace(upload, **changes)
 
     async def content(self, key: str) -> Content | None:
         """See `Ledger.content`."""
-        rows = await self._read(self._sql.content, {"key": key})
+        rows = await self.read(self.sql.content, {"key": key})
         return Content(*rows[0]) if rows else None
 
     async def check(self) -> None:
@@ -128,41 +128,52 @@ class SqlLedger:
             LedgerDown, NoSpace: they cannot.
         """
         await self.get("ready")
-        await self._committer.commit(Step(self._sql.purge, {"before": 0.0, "limit": 0}))
+        await self.committer.commit(Step(self.sql.purge, {"before": 0.0, "limit": 0}))
 
     async def idle(self, before: float) -> AsyncIterator[Upload]:
         """See `Ledger.idle`. Ids are random, so a range of them is a share of the table: no query takes long."""
         for number in range(SHARES):
             values = {"low": f"{number:02x}", "high": f"{number + 1:02x}" if number + 1 < SHARES else "g"}
-            rows = await self._read(self._sql.idle, {"before": before, "limit": PURGE, **values})
+            rows = await self.read(self.sql.idle, {"before": before, "limit": PURGE, **values})
             for row in rows:
                 yield upload_of(row)
 
     async def purge(self, before: float) -> int:
         """See `Ledger.purge`."""
-        total, step = 0, Step(self._sql.purge, {"before": before, "limit": PURGE})
-        while count := await self._committer.commit(step):
+        total, step = 0, Step(self.sql.purge, {"before": before, "limit": PURGE})
+        while count := await self.committer.commit(step):
             total += count
         return total
 
     async def postpone(self, upload: Upload, due_at: float, error: str, *, restart: bool = False) -> Upload:
         """See `Queue.postpone`."""
         changes = postponed(upload, due_at, error, self._clock(), restart=restart)
-        await self._committer.commit(_change(self._sql.postpone, upload, changes, was_attempts=upload.attempts))
+        await self.committer.commit(_change(self.sql.postpone, upload, changes, was_attempts=upload.attempts))
         return replace(upload, **changes)
+
+    async def hasten(self, upload: Upload, due_at: float) -> Upload:
+        """See `Queue.hasten`."""
+        changes = hastened(upload, due_at)
+        await self.committer.commit(_change(self.sql.hasten, upload, changes))
+        return replace(upload, **changes)
+
+    async def backlog(self) -> Backlog:
+        """See `Queue.backlog`."""
+        return Backlog(*(await self.read(self.sql.backlog, {"often": STUCK_AFTER}))[0])
 
     async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
         """See `Queue.due`."""
         values = {"status": status.value, "now": now, "limit": limit}
-        return [upload_of(row) for row in await self._read(self._sql.due, values)]
+        return [upload_of(row) for row in await self.read(self.sql.due, values)]
 
     def _remember(self, content: Content | None, changes: Changes) -> tuple[Step, ...]:
         if content is None:
             return ()
         row = {"key": content.key, "sha256": content.sha256, "length": content.length}
-        return (Step(self._sql.remember, row | {"stored_at": changes["updated_at"]}, _conflict),)
+        return (Step(self.sql.remember, row | {"stored_at": changes["updated_at"]}, _conflict),)
 
-    async def _read(self, sql: str, values: Mapping[str, Any]) -> list[Any]:
+    async def read(self, sql: str, values: Mapping[str, Any]) -> list[Any]:
+        """Return the rows of a query that is no change. Raises `LedgerDown`."""
         try:
             # The stub asks for a sequence of parameters; sqlite3 takes names too.
             return list(await self._reader.execute_fetchall(sql, values))

@@ -9,12 +9,29 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Select, Table, Update, bindparam, delete, insert, literal_column, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql import ClauseElement
 
-from tusplyr.ledger.tables import DUE, ENDED, OPEN, contents, uploads
+from tusplyr.ledger.tables import DUE, ENDED, OPEN, contents, landed_parts, transfers, uploads
 
 # Both say ON CONFLICT in the same words, which SQLAlchemy knows only as words of each.
 INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -38,10 +55,19 @@ class Statements(Struct, frozen=True, kw_only=True):
             at most
             ``limit``.
         postpone: record a failed attempt.
+        hasten: change when the next attempt is due.
+        backlog: how many uploads wait, how many of them have failed at least ``often`` times, when the oldest was made.
         due: uploads that are ``status`` and wait, due before ``now``, at most ``limit``.
         purge: delete ``limit`` rows that ended and were last changed before ``before``.
         remember: add a row of `contents`, or touch the one that is there if it is this content, and no other.
         content: what is published under ``key``.
+        intend: add a row of `transfers`, or begin the one that is there anew.
+        begin: note the ``id`` of a transfer.
+        land: note a part of a transfer that has an id.
+        unland: delete the parts of one.
+        forget: delete one, of which there are no parts.
+        transfer: a transfer by ``key``, once for each of its parts.
+        transfers: all of them likewise.
     """
 
     create: str
@@ -54,10 +80,19 @@ class Statements(Struct, frozen=True, kw_only=True):
     expire: str
     idle: str
     postpone: str
+    hasten: str
+    backlog: str
     due: str
     purge: str
     remember: str
     content: str
+    intend: str
+    begin: str
+    land: str
+    unland: str
+    forget: str
+    transfer: str
+    transfers: str
 
 
 def compile_for(dialect: Dialect) -> Statements:
@@ -77,12 +112,21 @@ def compile_for(dialect: Dialect) -> Statements:
         expire=sql(_change(("updated_at",), MOVED)),
         idle=sql(_idle()),
         postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "offset", "digest", "updated_at"))),
+        hasten=sql(_change((), ("due_at",))),
+        backlog=sql(_backlog()),
         due=sql(_due()),
         purge=sql(_purge()),
         remember=sql(_remember(INSERT[dialect.name])),
         content=sql(
             select(contents.c.key, contents.c.sha256, contents.c.length).where(contents.c.key == bindparam("key"))
         ),
+        intend=sql(_intend(INSERT[dialect.name])),
+        begin=sql(update(transfers).where(transfers.c.key == bindparam("was_key")).values(id=bindparam("new_id"))),
+        land=sql(_land(INSERT[dialect.name])),
+        unland=sql(delete(landed_parts).where(landed_parts.c.key == bindparam("key"))),
+        forget=sql(delete(transfers).where(transfers.c.key == bindparam("key"))),
+        transfer=sql(_transfers().where(transfers.c.key == bindparam("key"))),
+        transfers=sql(_transfers()),
     )
 
 
@@ -102,6 +146,12 @@ def _due() -> ClauseElement:
         text(DUE), uploads.c.status == bindparam("status"), uploads.c.due_at <= bindparam("now")
     )
     return _first(waiting.order_by(uploads.c.due_at))
+
+
+def _backlog() -> ClauseElement:
+    none: ColumnElement[int] = literal_column("0")
+    often = case((uploads.c.attempts >= bindparam("often"), literal_column("1")), else_=none)
+    return select(func.count(), func.coalesce(func.sum(often), none), func.min(uploads.c.created_at)).where(text(DUE))
 
 
 def _unneeded() -> Update:
@@ -131,3 +181,23 @@ def _remember(insert_into: Callable[[Table], Any]) -> ClauseElement:
     new = insert_into(contents).values({name: bindparam(name) for name in contents.c.keys()})  # noqa: SIM118 - not a dict: iterating gives columns
     same = contents.c.sha256 == new.excluded.sha256
     return new.on_conflict_do_update(index_elements=["key"], set_={"stored_at": contents.c.stored_at}, where=same)  # type: ignore[no-any-return]  # both dialects' own inserts have it
+
+
+def _intend(insert_into: Callable[[Table], Any]) -> ClauseElement:
+    new = insert_into(transfers).values({name: bindparam(name) for name in transfers.c.keys()})  # noqa: SIM118 - as above
+    anew = {name: new.excluded[name] for name in ("sha256", "part_size", "id", "begun_at")}
+    return new.on_conflict_do_update(index_elements=["key"], set_=anew)  # type: ignore[no-any-return]  # as above
+
+
+def _land(insert_into: Callable[[Table], Any]) -> ClauseElement:
+    part = select(transfers.c.key, bindparam("number", type_=Integer), bindparam("etag", type_=Text))
+    begun = part.where(transfers.c.key == bindparam("key"), transfers.c.id.is_not(None))
+    new = insert_into(landed_parts).from_select(["key", "number", "etag"], begun)
+    return new.on_conflict_do_update(index_elements=["key", "number"], set_={"etag": new.excluded.etag})  # type: ignore[no-any-return]  # as above
+
+
+def _transfers() -> Select[Any]:
+    columns = transfers.c.key, transfers.c.sha256, transfers.c.part_size, transfers.c.id, transfers.c.begun_at
+    both = transfers.outerjoin(landed_parts, landed_parts.c.key == transfers.c.key)
+    query = select(*columns, landed_parts.c.number, landed_parts.c.etag).select_from(both)
+    return query.order_by(transfers.c.key, landed_parts.c.number)

@@ -61,6 +61,26 @@ contents = Table(
     sqlite_with_rowid=False,
 )
 
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("part_size", BigInteger, nullable=False),
+    Column("id", Text),
+    Column("begun_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+landed_parts = Table(
+    "landed_parts",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("etag", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 COLUMNS = tuple(column.name for column in uploads.columns)
 
 

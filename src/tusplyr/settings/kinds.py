@@ -32,6 +32,9 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?")
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
 _PRINTABLE = re.compile(r"[!-~]+")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"(?:(?!\.{1,2}/)[A-Za-z0-9._-]{1,64}/){0,8}")
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OURS = re.compile(r"/(?:health|metrics)(?:/|\Z)")
 
 
@@ -71,34 +74,34 @@ def whole(low: int, high: int) -> Kind:
     return Kind(f"a whole number from {low} to {high}", lambda text: _bounded(_whole(text), low, high), metavar="N")
 
 
-def size(low: int) -> Kind:
-    """Return the kind of an amount of bytes, at least `low`."""
+def size(low: int, high: int = MAX_INTEGER) -> Kind:
+    """Return the kind of an amount of bytes, at least `low` and at most `high`."""
     least = f", at least {low} byte" if low else ""
+    least = f", from {show_size(low)} to {show_size(high)}" if high < MAX_INTEGER else least
     return Kind(
         f"a size such as 64MiB, 1GB or a plain number of bytes{least}",
-        lambda text: _bounded(_scaled(_SIZE, SIZES, text, int), low, MAX_INTEGER),
+        lambda text: _bounded(_scaled(_SIZE, SIZES, text, int), low, high),
         show_size,
         unit="bytes",
         metavar="SIZE",
     )
 
 
-def duration(*, zero: bool = False) -> Kind:
+def duration(*, zero: bool = False, most: float = MAX_SECONDS) -> Kind:
     """Return the kind of a length of time, in seconds as a float."""
     least = "" if zero else ", more than 0"
     return Kind(
-        f"a time such as 30s, 5m, 24h, 7d or a plain number of seconds{least}, at most 3650d",
-        lambda text: _bounded(_scaled(_SPAN, SPANS, text, float), 0.0 if zero else 1e-6, MAX_SECONDS),
+        f"a time such as 30s, 5m, 24h, 7d or a plain number of seconds{least}, at most {show_duration(most)}",
+        lambda text: _bounded(_scaled(_SPAN, SPANS, text, float), 0.0 if zero else 1e-6, most),
         show_duration,
         unit="seconds",
         metavar="TIME",
     )
 
 
-def choice(*names: str, planned: tuple[str, ...] = ()) -> Kind:
-    """Return the kind of one word out of a few; `planned` ones are known and refused."""
-    later = f" ({', '.join(planned)}: not built yet)" if planned else ""
-    return Kind(" or ".join(names) + later, lambda text: _member(text, names), metavar="|".join(names))
+def choice(*names: str) -> Kind:
+    """Return the kind of one word out of a few."""
+    return Kind(" or ".join(names), lambda text: _member(text, names), metavar="|".join(names))
 
 
 def show_size(value: int) -> str:
@@ -238,6 +241,19 @@ NETWORKS = Kind(
     lambda value: ",".join(map(str, value)),
     metavar="NETWORKS",
     many=True,
+)
+BUCKET = Kind("the name of a bucket", lambda text: _matched(_BUCKET, text), metavar="NAME")
+KEY_PREFIX = Kind(
+    "a path such as tusplyr/ in plain characters, with / at its end",
+    lambda text: _matched(_PREFIX, text),
+    metavar="PATH",
+)
+WORD = Kind("a word of letters, digits, - and _", lambda text: _matched(_WORD, text), metavar="WORD")
+CREDENTIAL = Kind(
+    "printable ASCII without blanks",
+    lambda text: Secret(_matched(_PRINTABLE, text)),
+    lambda _: "…",
+    secret=True,
 )
 SECRET = Kind(
     f"at least {MIN_SECRET} characters, printable ASCII without blanks",

@@ -68,6 +68,27 @@ def _two_places(_settings: Settings, given: Collection[str]) -> str | None:
     return f"takes the place of {' and '.join(also)}; keep one." if "socket" in given and also else None
 
 
+def _no_bucket(settings: Settings, _given: Collection[str]) -> str | None:
+    missing = settings.store_kind == "s3" and not settings.s3_bucket
+    return f"is s3, and there is no bucket; set S3_BUCKET ({PREFIX}S3_BUCKET)." if missing else None
+
+
+def _no_store(settings: Settings, given: Collection[str]) -> str | None:
+    idle = settings.store_kind != "s3" and "s3_bucket" in given
+    return f"has no meaning while STORE is {settings.store_kind}; set STORE to s3, or remove it." if idle else None
+
+
+def _half(settings: Settings, _given: Collection[str]) -> str | None:
+    if (settings.s3_access_key_id is None) is (settings.s3_secret_access_key is None):
+        return None
+    return "and S3_SECRET_ACCESS_KEY go together; one of them is missing."
+
+
+STORING = (
+    Rule("store", frozenset({"store", "s3_bucket"}), _no_bucket),
+    Rule("s3_bucket", frozenset({"store", "s3_bucket"}), _no_store),
+    Rule("s3_access_key_id", frozenset({"s3_access_key_id", "s3_secret_access_key"}), _half),
+)
 LISTENING = (
     Rule("host", frozenset({"host", "socket", "auth_token", "allow_anonymous"}), _exposed),
     Rule("socket", frozenset(), _two_places),

@@ -17,6 +17,7 @@ from tusplyr.settings.kinds import Kind, Secret, choice, duration, size, whole
 
 PREFIX = "TUSPLYR_"
 MIB = 2**20
+GIB = 2**30
 DAY = 86_400.0
 
 
@@ -94,8 +95,65 @@ class Settings(Struct, frozen=True, kw_only=True):
         bool, kinds.SWITCH, "Receive bodies straight into the buffers; false takes every body the slower, plain way."
     ] = True
     store_kind: Annotated[
-        Literal["filesystem"], choice("filesystem", planned=("s3",)), "Where finished content is published."
+        Literal["filesystem", "s3"],
+        choice("filesystem", "s3"),
+        "Where finished content is published: under DATA_DIR, or in a bucket of S3, R2 or what speaks like them.",
     ] = msgspec.field(name="store", default="filesystem")
+    downloads: Annotated[
+        Literal["stream", "redirect"],
+        choice("stream", "redirect"),
+        "How GET hands out content that is in a bucket: through this server, or by sending the reader there (307).",
+    ] = "stream"
+    publish_slots: Annotated[
+        int, whole(1, 64), "Uploads that are sent to the bucket at once; each reads its own file from disk."
+    ] = 2
+    wait_for_stored: Annotated[
+        float,
+        duration(zero=True, most=300.0),
+        "How long the reply to the last byte waits for the bucket; 0 answers as soon as all bytes are durable here.",
+    ] = 0.0
+    s3_endpoint_url: Annotated[
+        str | None, kinds.URL, "Where the bucket is, such as https://ACCOUNT.r2.cloudflarestorage.com; unset is AWS."
+    ] = None
+    s3_bucket: Annotated[str | None, kinds.BUCKET, "Bucket of finished content; it has to exist."] = None
+    s3_image_bucket: Annotated[str | None, kinds.BUCKET, "Bucket of images/; unset, S3_BUCKET."] = None
+    s3_file_bucket: Annotated[str | None, kinds.BUCKET, "Bucket of files/; unset, S3_BUCKET."] = None
+    s3_prefix: Annotated[
+        str, kinds.KEY_PREFIX, "What goes before every key in the buckets; one server to a bucket and prefix."
+    ] = ""
+    s3_region: Annotated[str, kinds.WORD, "Region of the bucket; auto is right for R2."] = "auto"
+    s3_storage_class: Annotated[str | None, kinds.WORD, "Storage class of new objects; unset, the bucket's own."] = None
+    s3_addressing: Annotated[
+        Literal["path", "virtual", "auto"],
+        choice("path", "virtual", "auto"),
+        "Whether the bucket is named in the path or in the host name; path suits servers at home.",
+    ] = "auto"
+    s3_access_key_id: Annotated[
+        Secret | None,
+        kinds.CREDENTIAL,
+        "First half of the credentials; unset, they are looked for where every AWS tool does.",
+    ] = None
+    s3_secret_access_key: Annotated[
+        Secret | None, kinds.CREDENTIAL, "Second half of the credentials; flags are seen by all users of a machine."
+    ] = None
+    s3_public_url: Annotated[
+        str | None,
+        kinds.URL,
+        "Where everybody can read S3_BUCKET, such as https://cdn.example.org; redirects lead there.",
+    ] = None
+    s3_presign: Annotated[
+        float,
+        duration(most=7 * DAY),
+        "How long the address holds to which a reader is sent where there is no S3_PUBLIC_URL.",
+    ] = 3600.0
+    s3_part_size: Annotated[
+        int, size(5 * MIB, 4 * GIB), "Bytes of a part; it grows for what would need more than 10,000 of them."
+    ] = 16 * MIB
+    s3_put_limit: Annotated[int, size(0, 4 * GIB), "Content up to this length is sent in one request."] = 16 * MIB
+    s3_concurrency: Annotated[int, whole(1, 64), "Parts that are sent at once, of all uploads together."] = 4
+    s3_timeout: Annotated[
+        float, duration(most=3600.0), "How long the bucket may say and take nothing before a request has failed."
+    ] = 30.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         choice("debug", "info", "warning", "error"),
@@ -114,6 +172,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     def has_page(self) -> bool:
         """Whether there is a page to try uploads."""
         return self.is_local if self.try_it is None else self.try_it
+
+    @property
+    def buckets(self) -> dict[str, str | None]:
+        """Bucket by folder of the content key."""
+        main = self.s3_bucket
+        return {"audio": main, "images": self.s3_image_bucket or main, "files": self.s3_file_bucket or main}
 
     @property
     def database(self) -> Path:

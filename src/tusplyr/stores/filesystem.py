@@ -18,7 +18,7 @@ from tusplyr.core.digest import READ, hash_file_chunked
 from tusplyr.core.errors import Conflict, NoSpace, StoreDown
 from tusplyr.core.model import Content
 from tusplyr.durable import FULL, make_directory, sync_directory, sync_file
-from tusplyr.ports import Staged
+from tusplyr.ports import Halted, Staged, never
 
 UNLINKABLE = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK})  # another volume, or no links here
 INCOMING = ".incoming"  # copies on their way from another volume
@@ -28,10 +28,12 @@ NOT_OURS = frozenset({INCOMING, "lost+found"})  # folders without keys
 class FilesystemStore:
     """`ports.Store` over a directory that exists."""
 
+    prompt = True
+
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def publish(self, content: Content, source: Staged, *, compare: bool = True) -> bool:
+    def publish(self, content: Content, source: Staged, *, compare: bool = True, halted: Halted = never) -> bool:  # noqa: ARG002 - it is quick
         """See `ports.Store.publish`. One link on one volume, whatever the length; a copy, then a link, otherwise."""
         target = self._root / content.key
         with _translated(content.key):
@@ -50,6 +52,10 @@ class FilesystemStore:
             # Always: an earlier try, or another upload's, may have died between its link and its sync.
             sync_directory(target.parent)
         return True
+
+    def address(self, key: str) -> str | None:  # noqa: ARG002 - none has one
+        """See `ports.Store.address`."""
+        return None
 
     def open(self, key: str) -> BinaryIO | None:
         """See `ports.Store.open`."""

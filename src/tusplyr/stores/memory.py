@@ -9,16 +9,18 @@ from typing import BinaryIO
 
 from tusplyr.core.errors import Conflict
 from tusplyr.core.model import Content
-from tusplyr.ports import Staged
+from tusplyr.ports import Halted, Staged, never
 
 
 class MemoryStore:
     """`ports.Store` over a dict."""
 
+    prompt = True
+
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
 
-    def publish(self, content: Content, source: Staged, *, compare: bool = True) -> bool:
+    def publish(self, content: Content, source: Staged, *, compare: bool = True, halted: Halted = never) -> bool:  # noqa: ARG002 - it is quick
         """See `ports.Store.publish`."""
         with source.open() as file:
             data = file.read()
@@ -28,6 +30,10 @@ class MemoryStore:
         if there != data:
             raise Conflict(f"other content is stored under {content.key}")
         return True
+
+    def address(self, key: str) -> str | None:  # noqa: ARG002 - none has one
+        """See `ports.Store.address`."""
+        return None
 
     def open(self, key: str) -> BinaryIO | None:
         """See `ports.Store.open`."""

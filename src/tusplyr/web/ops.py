@@ -1,7 +1,8 @@
 """What operators look at: health and metrics.
 
 Owns those addresses and how the engine's tally is told to Prometheus. Must not know uploads one by one.
-Invariant: `/health/live` depends on nothing but the event loop; `/health/ready` on what a new upload needs.
+Invariant: `/health/live` depends on nothing but the event loop; `/health/ready` on what a new upload needs, and no
+more: what is wrong behind that is a warning.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 from litestar import HttpMethod, Request, get, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -20,6 +22,7 @@ from tusplyr.engine.tally import Tally
 from tusplyr.web.pool import Pool
 from tusplyr.web.response import Rendered, json
 
+Measure = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[str | None]]
 Admit = Callable[[Request[Any, Any, Any]], None]
 
@@ -51,15 +54,30 @@ class TallyCollector:
         for name, text in COUNTERS.items():
             value = getattr(self._tally, name.partition("_")[2])
             yield CounterMetricFamily(f"tusplyr_{name}", text, value=value)
+        yield GaugeMetricFamily(
+            "tusplyr_uploads_waiting", "Uploads that wait to be published or assembled.", value=self._tally.waiting
+        )
+        yield GaugeMetricFamily("tusplyr_uploads_stuck", "Those of them that failed often.", value=self._tally.stuck)
         yield GaugeMetricFamily("tusplyr_appends_active", "Request bodies being received.", value=self._tally.appending)
         yield GaugeMetricFamily("tusplyr_buffers_free", "Body buffers not in use.", value=self._pool.free)
 
 
-def routes(checks: dict[str, Check], registry: CollectorRegistry, admit: Admit) -> list[HTTPRouteHandler]:
-    """Return the handlers. A check returns None when all is well, else what is wrong, for a person.
+class Health(Struct, frozen=True):
+    """What is looked at. A check returns None when all is well, else what is wrong, for a person.
 
-    `admit` raises a `TusplyrError` when a request may not read the metrics.
+    Attributes:
+        checks: what a new upload needs.
+        warnings: what does not keep a new upload from being taken.
+        measure: brings the tally up to date before the metrics are read.
     """
+
+    checks: dict[str, Check]
+    warnings: dict[str, Check]
+    measure: Measure
+
+
+def routes(health: Health, registry: CollectorRegistry, admit: Admit) -> list[HTTPRouteHandler]:
+    """Return the handlers. `admit` raises a `TusplyrError` when a request may not read the metrics."""
 
     @route("/health/live", http_method=PROBE)
     async def live() -> ASGIApp:
@@ -67,10 +85,12 @@ def routes(checks: dict[str, Check], registry: CollectorRegistry, admit: Admit) 
 
     @route("/health/ready", http_method=PROBE)
     async def ready() -> ASGIApp:
-        problems = {name: problem for name, check in checks.items() if (problem := await check())}
+        problems = await _found(health.checks)
+        warnings = await _found(health.warnings)
+        rest = {"warnings": warnings} if warnings else {}
         if problems:
-            return json(503, {"status": "not ready", "problems": problems})
-        return json(200, {"status": "ok"})
+            return json(503, {"status": "not ready", "problems": problems} | rest)
+        return json(200, {"status": "ok"} | rest)
 
     @get("/metrics")
     async def metrics(request: Request[Any, Any, Any]) -> ASGIApp:
@@ -78,6 +98,11 @@ def routes(checks: dict[str, Check], registry: CollectorRegistry, admit: Admit) 
             admit(request)
         except TusplyrError as error:
             return json(error.status, {"detail": str(error)}, (CHALLENGE,))
+        await health.measure()
         return Rendered(200, METRICS, generate_latest(registry))
 
     return [live, ready, metrics]
+
+
+async def _found(checks: dict[str, Check]) -> dict[str, str]:
+    return {name: problem for name, check in checks.items() if (problem := await check())}

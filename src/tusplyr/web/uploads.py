@@ -44,6 +44,7 @@ from tusplyr.web.response import Rendered, json, text
 log = logging.getLogger(__name__)
 
 ID = re.compile(r"[0-9a-f]{32}\Z")
+TEMPORARY_REDIRECT = 307
 NOT_PUBLISHED = "It could not be published yet; the server goes on trying."  # the reason is for operators alone
 
 Call = Request[Any, Any, Any]
@@ -169,6 +170,8 @@ class Uploads:
             upload, file = await self._engine.content(_id(request))
         except TusplyrError as error:
             return text(self._refuse(error, request, head))
+        if isinstance(file, str):
+            return text(Reply(TEMPORARY_REDIRECT, (("Location", file), ("Cache-Control", "no-store"))))
         return Download(upload, file, head.headers, self._engine.run_blocking)
 
     async def status(self, request: Call) -> Rendered:

@@ -1,0 +1,125 @@
+"""The store on S3 and what speaks like it: R2, MinIO, versitygw.
+
+Owns published objects in buckets. Must not know uploads, offsets or the ledger. Invariants: a key is written where
+nothing is under it, and never again; every object carries the SHA-256 of all of it, so that whoever finds a key taken
+knows by what, without reading it. (On a server that ignores `If-None-Match` the first holds within one process.)
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO, cast
+from urllib.parse import quote
+
+from tusplyr.core.errors import Conflict, SpoolDown, StoreDown, Suspended
+from tusplyr.core.model import Content
+from tusplyr.ports import Halted, Journal, Staged, never
+from tusplyr.stores.s3_client import Found, S3Client
+from tusplyr.stores.s3_errors import Taken
+from tusplyr.stores.s3_object import S3Object
+from tusplyr.stores.s3_options import S3Options
+from tusplyr.stores.s3_parts import READ, Window, heed
+from tusplyr.stores.s3_transfer import Keys, Transfers
+
+
+class S3Store:
+    """`ports.Store` over buckets that exist."""
+
+    prompt = False
+
+    def __init__(self, options: S3Options, journal: Journal) -> None:
+        self._options = options
+        self._journal = journal
+        self._client = S3Client(options)
+        self._transfers = Transfers(self._client, journal, options)
+        self._keys = Keys()
+
+    def publish(self, content: Content, source: Staged, *, compare: bool = True, halted: Halted = never) -> bool:
+        """See `ports.Store.publish`. One request for a short content; for one of n parts, n + 3."""
+        with self._keys.hold(content.key, halted) as waited:
+            short = content.length <= self._options.single_put_limit
+            try:
+                # R2 does not say that it refuses the last request of a transfer on a taken key. And it takes one write
+                # a second for each key, before it looks whether the write is to be refused.
+                asks = waited or not short or not self._client.puts_once
+                there = self._client.head(content.key) if asks else None
+                if there is None:
+                    put = self._short if short else self._transfers.send
+                    put(content, source, halted)
+                elif begun := self._journal.find(content.key):
+                    self._transfers.drop(begun)
+            except Taken as error:
+                there = self._client.head(content.key)
+                if there is None:
+                    raise StoreDown(f"{content.key}: another process writes it right now") from error
+            return there is None or (compare and self._same(content, there, halted))
+
+    def address(self, key: str) -> str | None:
+        """See `ports.Store.address`. A presigned one cannot be known in advance, and holds for a while."""
+        public = self._options.public_urls.get(key.partition("/")[0])
+        if public:
+            return f"{public.rstrip('/')}/{quote(self._options.prefix + key)}"
+        return self._client.presigned(key, self._options.presign_seconds) if self._options.presign_seconds else None
+
+    def open(self, key: str) -> BinaryIO | None:
+        """See `ports.Store.open`."""
+        there = self._client.head(key)
+        return cast("BinaryIO", S3Object(self._client, key, there)) if there else None
+
+    def stat(self, key: str) -> int | None:
+        """See `ports.Store.stat`."""
+        there = self._client.head(key)
+        return there.length if there else None
+
+    def keys(self) -> Iterator[str]:
+        """See `ports.Store.keys`."""
+        yield from self._client.keys()
+
+    def sweep(self, older_than: float) -> int:
+        """See `ports.Store.sweep`: abort the transfers in the journal that began before that time.
+
+        Those that somebody in this process is at are left alone. One that is given up though its upload still waits to
+        be published begins anew at the next attempt: give it days, not minutes. Nothing else is ever aborted, since it
+        could be somebody else's: a transfer that is in no journal is left to the bucket's own rules.
+        """
+        swept = 0
+        for transfer in self._journal.all():
+            if transfer.begun_at < older_than:
+                with suppress(Suspended), self._keys.hold(transfer.key, _at_once):
+                    self._transfers.drop(transfer)
+                    swept += 1
+        return swept
+
+    def close(self) -> None:
+        """Close the connections. Not part of `Store`: whoever makes one ends it."""
+        self._client.close()
+
+    def _short(self, content: Content, source: Staged, halted: Halted) -> None:
+        """Write it in one request."""
+        with source.open() as file:
+            window = Window(file, 0, content.length, halted)
+            digests = window.digests(sha256=True)
+            if digests.sha256 != content.sha256:
+                raise SpoolDown(f"the staged bytes of {content.key} are not what was received")
+            self._client.put(content, window, digests.md5)
+
+    def _same(self, content: Content, there: Found, halted: Halted) -> bool:
+        """Return True, or raise `Conflict`. Only what somebody else has put there is read."""
+        if (
+            there.length != content.length
+            or (there.sha256 or self._sha256(content.key, there, halted)) != content.sha256
+        ):
+            raise Conflict(f"other content is stored under {content.key}")
+        return True
+
+    def _sha256(self, key: str, there: Found, halted: Halted) -> str:
+        digest = hashlib.sha256()
+        with S3Object(self._client, key, there) as file:
+            while data := file.read(READ):
+                heed(halted)
+                digest.update(data)
+        return digest.hexdigest()
+
+
+def _at_once() -> bool:
+    return True

@@ -1,0 +1,206 @@
+"""One S3 request each, by content key.
+
+Owns the client; with `s3_errors` the only file that knows boto3. Must not know in which order requests are made.
+Invariant: each is made in the way that R2 takes: no trailers, no expectations, `Content-MD5` on what has a body.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from msgspec import Struct
+
+from tusplyr.core.errors import StoreDown
+from tusplyr.core.headers import content_disposition
+from tusplyr.core.media import media_of
+from tusplyr.core.model import Content
+from tusplyr.stores.s3_errors import ABSENT, UNKNOWN_CONDITION, Vanished, code_of, translated
+from tusplyr.stores.s3_options import S3Options
+from tusplyr.stores.s3_parts import Window
+
+SPARE = 8  # connections kept open for requests that are not parts
+IMMUTABLE = "public, max-age=31536000, immutable"  # a key is made of its content
+SHA256 = "sha256"  # name of the metadata
+
+
+class Found(Struct, frozen=True):
+    """What the store says of an object.
+
+    Attributes:
+        length: bytes.
+        sha256: hex digest, as whoever wrote it said; None where somebody else wrote it.
+        etag: changes when the object does.
+    """
+
+    length: int
+    sha256: str | None
+    etag: str
+
+
+class S3Client:
+    """The client, bound to its buckets. Threads may share it. Raises `StoreDown`."""
+
+    def __init__(self, options: S3Options) -> None:
+        self._options = options
+        self._aware = {"put_object": options.conditional, "complete_multipart_upload": options.conditional}
+        self._s3 = connect(options)
+
+    @property
+    def puts_once(self) -> bool:
+        """A `put` onto a key that is taken is refused, as far as is known."""
+        return self._aware["put_object"]
+
+    def head(self, key: str) -> Found | None:
+        """Say what is under a key."""
+        with translated(key):
+            try:
+                answer = self._s3.head_object(**self._at(key))
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return None
+                raise
+        metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+        return Found(answer["ContentLength"], metadata.get(SHA256), answer["ETag"])
+
+    def put(self, content: Content, body: Window, md5: str) -> None:
+        """Write an object in one request. `Taken` where there is one; it is overwritten unless `puts_once`."""
+        with translated(content.key):
+            self._once("put_object", **self._described(content), Body=body, ContentMD5=md5)
+
+    def create(self, content: Content) -> str:
+        """Begin a multipart transfer; return its id."""
+        with translated(content.key):
+            answer = self._s3.create_multipart_upload(**self._described(content))
+        created = str(answer["UploadId"])
+        if answer["ResponseMetadata"].get("RetryAttempts"):  # an earlier one may have begun, its answer lost
+            for other in self.multiparts(content.key):
+                if other != created:
+                    self.abort(content.key, other)
+        return created
+
+    def upload_part(self, key: str, multipart_id: str, number: int, body: Window, md5: str) -> str:
+        """Send a part; return its ETag. `Vanished` where the transfer is not known."""
+        named = {"UploadId": multipart_id, "PartNumber": number}
+        with translated(key):
+            return str(self._s3.upload_part(**self._at(key), **named, Body=body, ContentMD5=md5)["ETag"])
+
+    def complete(self, key: str, multipart_id: str, parts: Mapping[int, str]) -> str:
+        """Make an object of the parts; return its ETag. `Vanished`, `Taken` or `Spoiled` where that cannot be."""
+        listed = {"Parts": [{"PartNumber": number, "ETag": parts[number]} for number in sorted(parts)]}
+        target = self._at(key) | {"UploadId": multipart_id, "MultipartUpload": listed}
+        with translated(key):
+            return str(self._once("complete_multipart_upload", **target).get("ETag", ""))
+
+    def abort(self, key: str, multipart_id: str) -> None:
+        """Give a transfer up. No error when it is not known."""
+        try:
+            with translated(key):
+                self._s3.abort_multipart_upload(**self._at(key), UploadId=multipart_id)
+        except Vanished:
+            return
+
+    def multiparts(self, key: str) -> list[str]:
+        """Return the ids of all transfers under exactly this key that have begun and not ended."""
+        target = self._at(key)
+        pages = self._s3.get_paginator("list_multipart_uploads")
+        with translated(key):
+            return [
+                str(upload["UploadId"])
+                for page in pages.paginate(Bucket=target["Bucket"], Prefix=target["Key"])
+                for upload in page.get("Uploads", ())
+                if upload["Key"] == target["Key"]
+            ]
+
+    def get(self, key: str, start: int, etag: str) -> Any:
+        """Return the body of an object from an offset on, to be closed; `Taken` where it is another by now."""
+        with translated(key):
+            return self._s3.get_object(**self._at(key), Range=f"bytes={start}-", IfMatch=etag)["Body"]
+
+    def keys(self) -> Iterator[str]:
+        """Yield the content keys in every folder."""
+        pages = self._s3.get_paginator("list_objects_v2")
+        for folder, bucket in self._options.buckets.items():
+            with translated(f"{folder}/"):
+                for page in pages.paginate(Bucket=bucket, Prefix=f"{self._options.prefix}{folder}/"):
+                    for listed in page.get("Contents", ()):
+                        yield listed["Key"].removeprefix(self._options.prefix)
+
+    def presigned(self, key: str, seconds: int) -> str:
+        """Return an address at which everybody may read an object for so long. Asks nobody."""
+        with translated(key):
+            return str(self._s3.generate_presigned_url("get_object", Params=self._at(key), ExpiresIn=seconds))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._s3.close()
+
+    def _at(self, key: str) -> dict[str, Any]:
+        folder = key.partition("/")[0]
+        if folder not in self._options.buckets:
+            raise StoreDown(f"{key}: there is no bucket for {folder}/")
+        return {"Bucket": self._options.buckets[folder], "Key": self._options.prefix + key}
+
+    def _described(self, content: Content) -> dict[str, Any]:
+        described = self._at(content.key) | {
+            "Metadata": {SHA256: content.sha256},
+            "ContentType": media_of(content.key).media_type,
+            "ContentDisposition": content_disposition(content.key),
+            "CacheControl": IMMUTABLE,
+        }
+        if self._options.storage_class:
+            described["StorageClass"] = self._options.storage_class
+        return described
+
+    def _once(self, operation: str, **parameters: Any) -> Any:
+        """Write where nothing is, or refuse, as far as the server can.
+
+        One that says that it does not know the condition is not asked again: R2 documents it for PUT alone.
+        """
+        if self._aware[operation]:
+            try:
+                return getattr(self._s3, operation)(**parameters, IfNoneMatch="*")
+            except ClientError as error:
+                if code_of(error) not in UNKNOWN_CONDITION:
+                    raise
+                self._aware[operation] = False
+                if operation == "put_object":
+                    raise StoreDown(
+                        "it does not know If-None-Match; what is there is asked for first from now on"
+                    ) from error
+        return getattr(self._s3, operation)(**parameters)
+
+
+def connect(options: S3Options) -> Any:
+    """Return boto3's client, set up as R2 needs it. Raises `StoreDown` for what it cannot be made of."""
+    with translated(str(options.endpoint_url or "AWS")):
+        client: Any = boto3.client(
+            "s3",
+            endpoint_url=options.endpoint_url,
+            verify=options.ca,
+            region_name=None if options.region == "auto" and options.endpoint_url is None else options.region,
+            aws_access_key_id=options.access_key,
+            aws_secret_access_key=options.secret_key,
+            config=_config(options),
+        )
+    # R2 does not know the expectation: each request with a body would wait a second for an answer to it.
+    client.meta.events.register_last("before-call.s3", _expect_nothing)
+    return client
+
+
+def _config(options: S3Options) -> Config:
+    return Config(
+        signature_version="s3v4",
+        s3={"addressing_style": options.addressing},
+        request_checksum_calculation="when_required",  # R2 refuses the trailers that would be sent otherwise
+        response_checksum_validation="when_required",
+        connect_timeout=options.connect_timeout,
+        read_timeout=options.read_timeout,
+        retries={"mode": "standard", "total_max_attempts": options.attempts},
+        max_pool_connections=options.concurrency + SPARE,
+    )
+
+
+def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
+    params["headers"].pop("Expect", None)

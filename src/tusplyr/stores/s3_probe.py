@@ -1,0 +1,315 @@
+"""What a bucket can do, found out by doing it.
+
+Owns the probe objects and what each answer means for an operator. Must not know the ledger, nor touch a content key:
+what it writes is under a name of its own, and it is the only code of ours that deletes an object: that one. Invariant:
+the client is the store's own, so what works here works there.
+"""
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tusplyr.core.errors import StoreDown
+from tusplyr.core.findings import Finding, Verdict
+from tusplyr.stores.s3_client import connect
+from tusplyr.stores.s3_errors import UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
+from tusplyr.stores.s3_options import MIB, S3Options
+from tusplyr.stores.s3_parts import composite
+
+NAME = ".tusplyr-doctor/"  # no content key begins so
+SAME_KEY = 1.1  # seconds between two writes of one key: R2 takes one a second
+SKEW = 60.0  # seconds of a wrong clock that are worth a word
+REFUSED_SKEW = 900.0  # seconds from which requests are refused
+EARLY = 2  # days after which aborting unfinished transfers may hit one that is only slow
+
+OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
+NEEDS = "Give the credentials (on R2: the API token) the right to read, write and list objects in this bucket."
+CHANGES = {
+    ("InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken"): (
+        "Set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY to a pair that is valid for this account."
+    ),
+    (
+        "NoSuchBucket",
+        "404",
+    ): "Create the bucket, or correct S3_BUCKET; on R2 the account in S3_ENDPOINT_URL decides, too.",
+    ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"): (
+        "Set S3_REGION and S3_ENDPOINT_URL to those of the bucket."
+    ),
+    ("InvalidRegionName",): "Set S3_REGION to that of the bucket; on R2 it is auto.",
+    ("RequestTimeTooSkewed",): "Have this machine keep the time (NTP).",
+}
+FORBIDDEN = frozenset({"403", "AccessDenied", "Unauthorized"})
+
+
+class Impaired(Exception):
+    """What follows cannot be tried; the finding says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.text)
+        self.finding = finding
+
+
+def reach(options: S3Options) -> list[str]:
+    """Return what keeps each bucket from being used, as far as one harmless request shows it. Blocking."""
+    problems = []
+    try:
+        client = connect(options)
+    except StoreDown as error:
+        return [str(error)]
+    with closing(client):
+        for bucket in _buckets(options):
+            try:
+                with translated(f"bucket {bucket}"):
+                    client.list_objects_v2(Bucket=bucket, Prefix=options.prefix, MaxKeys=1)
+            except (StoreDown, Taken, Vanished) as error:
+                problems.append(str(error))
+    return problems
+
+
+def probe(options: S3Options, *, redirects: bool) -> Iterator[Finding]:
+    """Try everything that the store needs of each bucket, and remove what was written for it. Blocking, some seconds.
+
+    Args:
+        options: see there.
+        redirects: readers are sent to the bucket.
+    """
+    try:
+        client = connect(options)
+    except StoreDown as error:
+        yield Finding(FAIL, "S3", str(error), "Check S3_ENDPOINT_URL, S3_REGION and the credentials.")
+        return
+    with closing(client):
+        for bucket in _buckets(options):
+            yield from _Probe(client, bucket, options).run(redirects=redirects)
+
+
+def _buckets(options: S3Options) -> list[str]:
+    return list(dict.fromkeys(options.buckets.values()))
+
+
+class _Probe:
+    """One bucket."""
+
+    def __init__(self, client: Any, bucket: str, options: S3Options) -> None:
+        self._s3 = client
+        self._bucket = bucket
+        self._about = f"bucket {bucket}"
+        self._region = options.region
+        self._prefix = options.prefix
+        self._name = f"{options.prefix}{NAME}{secrets.token_hex(8)}"
+        self._written: list[str] = []
+
+    def run(self, *, redirects: bool) -> Iterator[Finding]:
+        try:
+            yield from self._reach()
+        except Impaired as impaired:
+            yield impaired.finding
+            return
+        try:
+            yield from self._write()
+            yield from self._write_again()
+            yield from self._parts()
+            yield from self._list()
+        except Impaired as impaired:
+            yield impaired.finding
+        if self._written:
+            yield self._remove()
+        yield from self._lifecycle()
+        if redirects:
+            yield from self._cors()
+
+    def _reach(self) -> Iterator[Finding]:
+        """See whether it answers, to whom, and what time it is there."""
+        began = time.time()
+        try:
+            answer = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except ClientError as error:
+            yield from self._clock(error.response, began)
+            raise Impaired(self._failed(error, "listed")) from error
+        except BotoCoreError as error:
+            raise Impaired(self._failed(error, "reached")) from error
+        yield self._found(OK, "answers, and the credentials are right")
+        yield from self._clock(answer, began)
+        if self._s3.meta.config.request_checksum_calculation == "when_required":
+            yield self._found(OK, "checksum mode when_required: Content-MD5 goes with each request, and no trailers")
+
+    def _clock(self, answer: dict[str, Any], began: float) -> Iterator[Finding]:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if not date:
+            return
+        ahead = (began + time.time()) / 2 - parsedate_to_datetime(date).timestamp()
+        text = f"the clock of this machine is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
+        change = "Have this machine keep the time (NTP): from 15 minutes on every request is refused."
+        if abs(ahead) < SKEW:
+            yield Finding(OK, "clock", "the clocks agree")
+        else:
+            yield Finding(FAIL if abs(ahead) >= REFUSED_SKEW else WARN, "clock", text, change)
+
+    def _write(self) -> Iterator[Finding]:
+        body = b"written by tusplyr doctor, and to be removed by it"
+        with self._needed("written to"):
+            self._put(body)
+            self._written.append(self._name)
+        with self._needed("read"):
+            read = self._s3.get_object(Bucket=self._bucket, Key=self._name)["Body"].read()
+        if read != body:
+            raise Impaired(self._found(FAIL, "what is read is not what was written", "Do not use this bucket."))
+        yield self._found(OK, "an object was written and read back")
+
+    def _write_again(self) -> Iterator[Finding]:
+        """See whether a key that is taken is written to."""
+        time.sleep(SAME_KEY)
+        try:
+            self._put(b"other content", IfNoneMatch="*")
+        except ClientError as error:
+            if code_of(error) not in {"412", "PreconditionFailed"} | UNKNOWN_CONDITION:
+                raise Impaired(self._failed(error, "written to under a condition")) from error
+            if code_of(error) not in UNKNOWN_CONDITION:
+                yield self._found(OK, "a key that is taken is not overwritten (If-None-Match)")
+                return
+        yield self._found(
+            WARN,
+            "If-None-Match is not honoured, so the server asks before it writes",
+            "Let no other server write to this bucket and prefix.",
+        )
+
+    def _parts(self) -> Iterator[Finding]:
+        """Send two parts, the first as small as is allowed."""
+        key = f"{self._name}-parts"
+        with self._needed("written to in parts"):
+            upload = self._s3.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"]
+        place = {"Bucket": self._bucket, "Key": key, "UploadId": upload}
+        try:
+            with self._needed("written to in parts"):
+                etags = {
+                    number: self._s3.upload_part(**place, PartNumber=number, Body=body, ContentMD5=_md5(body))["ETag"]
+                    for number, body in ((1, bytes(5 * MIB)), (2, b"!"))
+                }
+                parts = [{"PartNumber": number, "ETag": etag} for number, etag in etags.items()]
+                made = self._s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+                self._written.append(key)
+                length = self._s3.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
+        except Impaired:
+            with suppress(ClientError, BotoCoreError):
+                self._s3.abort_multipart_upload(**place)
+            raise
+        if length != 5 * MIB + 1:
+            raise Impaired(self._found(FAIL, "parts do not make the object that they should", "Do not use it."))
+        if made.get("ETag", "").strip('"') == composite(etags):
+            yield self._found(OK, "two parts make one object, whose ETag is the one of its parts")
+        else:
+            yield self._found(OK, "two parts make one object; its ETag is not made of theirs, so it is asked for after")
+
+    def _list(self) -> Iterator[Finding]:
+        with self._needed("listed"):
+            self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._name, MaxKeys=1)
+        try:
+            self._s3.list_multipart_uploads(Bucket=self._bucket, Prefix=self._name)
+            yield self._found(OK, "objects and unfinished transfers can be listed")
+        except (ClientError, BotoCoreError) as error:
+            text = (
+                f"unfinished transfers cannot be listed ({_short(error)}), so one whose answer was lost is not removed"
+            )
+            yield self._found(WARN, text, "See that the bucket has a rule that aborts them after some days.")
+
+    def _remove(self) -> Finding:
+        left = []
+        for key in self._written:
+            try:
+                self._s3.delete_object(Bucket=self._bucket, Key=key)
+            except (ClientError, BotoCoreError):
+                left.append(key)
+        if left:
+            text = "what was written for this test could not be removed; the server itself never deletes an object"
+            return self._found(WARN, text, f"Remove {' and '.join(left)}.")
+        return self._found(OK, "what was written for this test is removed")
+
+    def _lifecycle(self) -> Iterator[Finding]:
+        change = "Add a rule that aborts unfinished multipart uploads after 7 days."
+        try:
+            rules = self._s3.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"]
+        except ClientError as error:
+            if code_of(error) in FORBIDDEN | UNKNOWN_CONDITION:
+                text = "the credentials may not see the rules for unfinished transfers (they need not)"
+                yield self._found(OK, f"{text}; R2 has one of 7 days by itself, AWS none")
+            elif code_of(error) in {"NoSuchLifecycleConfiguration", "404"}:
+                yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
+            return
+        except BotoCoreError:
+            return
+        days = [
+            rule["AbortIncompleteMultipartUpload"].get("DaysAfterInitiation", 0)
+            for rule in rules
+            if rule.get("Status") == "Enabled" and "AbortIncompleteMultipartUpload" in rule
+        ]
+        if not days:
+            yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
+        elif min(days) < EARLY:
+            text = f"unfinished transfers are aborted after {min(days)} day; what takes longer begins again"
+            yield self._found(WARN, text, "Give them 7 days.")
+        else:
+            yield self._found(OK, f"unfinished transfers are aborted after {min(days)} days")
+
+    def _cors(self) -> Iterator[Finding]:
+        change = (
+            "Allow GET and HEAD from the origins of your pages in the CORS rules of the bucket, or DOWNLOADS=stream."
+        )
+        try:
+            rules = self._s3.get_bucket_cors(Bucket=self._bucket)["CORSRules"]
+        except ClientError as error:
+            known = code_of(error) in {"NoSuchCORSConfiguration", "404"}
+            text = "no CORS rules" if known else "the credentials may not see the CORS rules"
+            yield self._found(WARN, f"{text}: scripts of pages may not read what they are redirected to", change)
+            return
+        except BotoCoreError:
+            return
+        if any("GET" in rule.get("AllowedMethods", ()) for rule in rules):
+            yield self._found(OK, "CORS rules let pages read")
+        else:
+            yield self._found(WARN, "no CORS rule allows GET", change)
+
+    def _put(self, body: bytes, **conditions: str) -> None:
+        self._s3.put_object(Bucket=self._bucket, Key=self._name, Body=body, ContentMD5=_md5(body), **conditions)
+
+    @contextmanager
+    def _needed(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            raise Impaired(self._failed(error, what)) from error
+
+    def _found(self, verdict: Verdict, text: str, change: str = "") -> Finding:
+        return Finding(verdict, self._about, text, change)
+
+    def _failed(self, error: Exception, what: str) -> Finding:
+        return self._found(FAIL, f"cannot be {what}: {_short(error)}", _advice(error))
+
+
+def _md5(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+def _short(error: Exception) -> str:
+    """Return the store's own words for a person, without ours around them."""
+    try:
+        with translated(""):
+            raise error
+    except StoreDown as ours:
+        return " ".join(str(ours).removeprefix(": ").split())
+    except (Taken, Vanished):
+        return str(error)
+
+
+def _advice(error: Exception) -> str:
+    code = code_of(error) if isinstance(error, ClientError) else ""
+    for codes, change in CHANGES.items():
+        if code in codes:
+            return change
+    return "Check S3_ENDPOINT_URL and the network." if isinstance(error, BotoCoreError) else NEEDS

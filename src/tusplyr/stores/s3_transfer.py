@@ -1,0 +1,194 @@
+"""Long contents, in parts.
+
+Owns the order of a multipart transfer: the intent is written down, then it is begun, then its id is written down, then
+each part when it has landed. Must not know single requests or readers. Invariants: what the store may hold of a content
+that is not published is in the journal; a transfer is gone on with only for the content that it was begun for.
+"""
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+
+from tusplyr.core.errors import BytesLost, StoreDown, Superseded, Suspended
+from tusplyr.core.model import Content
+from tusplyr.ports import Halted, Journal, Multipart, Staged
+from tusplyr.stores.s3_client import S3Client
+from tusplyr.stores.s3_errors import Spoiled, Taken, Vanished
+from tusplyr.stores.s3_options import S3Options
+from tusplyr.stores.s3_parts import MOST, Window, composite, heed, part_count, part_size
+
+TICK = 0.1  # seconds between two looks whether it is to stop
+PATIENCE = (
+    2.0  # seconds that parts under way have to end after that; one that hangs ends by itself, and counts for nothing
+)
+
+
+class Transfers:
+    """Sends contents in parts, of all of them together so many at once. Threads may share it, each with its own key."""
+
+    def __init__(self, client: S3Client, journal: Journal, options: S3Options) -> None:
+        self._client = client
+        self._journal = journal
+        self._preferred = options.part_size
+        self._slots = threading.BoundedSemaphore(options.concurrency)
+
+    def send(self, content: Content, source: Staged, halted: Halted) -> None:
+        """Make an object of a source, or go on with it.
+
+        Raises:
+            Taken: something is under the key; nothing of the transfer is left.
+            Suspended: the journal has what landed, as after any other error.
+        """
+        with source.open() as file:
+            if file.seek(0, os.SEEK_END) < content.length:
+                raise BytesLost(f"the staged bytes of {content.key} are fewer than {content.length}")
+        for _ in range(2):
+            try:
+                with _superseded(content.key):
+                    return self._send(content, source, halted)
+            except Vanished:  # completed, the answer lost; or aborted after days, by the bucket's own rules
+                self._journal.forget(content.key)
+                if self._client.head(content.key):
+                    raise Taken(content.key) from None
+        raise StoreDown(f"{content.key}: transfers vanish there as soon as they have begun")
+
+    def drop(self, transfer: Multipart) -> None:
+        """Abort a transfer and strike it out of the journal.
+
+        Of one that has no id only this is known: whatever has begun under its key is ours, and of no use.
+        """
+        ids = self._client.multiparts(transfer.key) if transfer.id is None else [transfer.id]
+        for multipart_id in ids:
+            self._client.abort(transfer.key, multipart_id)
+        self._journal.forget(transfer.key)
+
+    def _send(self, content: Content, source: Staged, halted: Halted) -> None:
+        heed(halted)
+        transfer = self._resumed(content) or self._begun(content)
+        parts = dict(transfer.parts)
+        for number, etag in self._landing(content, source, transfer, halted):
+            self._journal.land(content.key, number, etag)
+            parts[number] = etag
+        self._complete(content, str(transfer.id), parts)
+        self._journal.forget(content.key)
+
+    def _resumed(self, content: Content) -> Multipart | None:
+        found = self._journal.find(content.key)
+        if found is None:
+            return None
+        if found.id and found.sha256 == content.sha256 and part_count(content.length, found.part_size) <= MOST:
+            return found
+        self.drop(found)
+        return None
+
+    def _begun(self, content: Content) -> Multipart:
+        size = part_size(content.length, self._preferred)
+        self._journal.intend(content.key, content.sha256, size)
+        created = self._client.create(content)
+        self._journal.begin(content.key, created)
+        return Multipart(key=content.key, sha256=content.sha256, part_size=size, id=created)
+
+    def _landing(
+        self, content: Content, source: Staged, transfer: Multipart, halted: Halted
+    ) -> Iterator[tuple[int, str]]:
+        """Yield number and ETag of each missing part as it lands. After an error the others under way land too."""
+        numbers = range(1, part_count(content.length, transfer.part_size) + 1)
+        left = {number for number in numbers if number not in transfer.parts}
+        missing = sorted(left)
+        flying: dict[Future[str], int] = {}
+        failed: BaseException | None = None
+        until = math.inf
+        while missing or flying:
+            if failed or halted():
+                missing.clear()
+                until = min(until, time.monotonic() + PATIENCE) if halted() else until
+            while missing and self._slots.acquire(timeout=0 if flying else TICK):
+                number = missing.pop(0)
+                flying[self._start(content, source, transfer, number, halted)] = number
+            for future in wait(flying, timeout=TICK, return_when=FIRST_COMPLETED).done:
+                number = flying.pop(future)
+                if error := future.exception():
+                    failed = failed or error
+                    continue
+                left.discard(number)
+                yield number, future.result()
+            if time.monotonic() > until:
+                break
+        if failed or left:
+            raise failed or Suspended("publishing was asked to stop")
+
+    def _start(self, content: Content, source: Staged, transfer: Multipart, number: int, halted: Halted) -> Future[str]:
+        """Send a part in a thread of its own, which has a slot. It keeps no process alive that wants to end."""
+        future: Future[str] = Future()
+
+        def carry() -> None:
+            try:
+                future.set_result(self._part(content, source, transfer, number, halted))
+            except BaseException as error:  # noqa: BLE001 - it is raised again where the part is waited for
+                future.set_exception(error)
+            finally:
+                self._slots.release()
+
+        threading.Thread(target=carry, name=f"part-{number}", daemon=True).start()
+        return future
+
+    def _part(self, content: Content, source: Staged, transfer: Multipart, number: int, halted: Halted) -> str:
+        start = (number - 1) * transfer.part_size
+        with source.open() as file:
+            window = Window(file, start, min(transfer.part_size, content.length - start), halted)
+            md5 = window.digests().md5
+            return self._client.upload_part(content.key, str(transfer.id), number, window, md5)
+
+    def _complete(self, content: Content, multipart_id: str, parts: dict[int, str]) -> None:
+        """Complete, and believe it only where the store names the ETag of these parts, or shows the object."""
+        try:
+            etag = self._client.complete(content.key, multipart_id, parts)
+        except (Taken, Spoiled):
+            self._client.abort(content.key, multipart_id)
+            self._journal.forget(content.key)
+            raise
+        if etag.strip('"') == composite(parts):
+            return
+        there = self._client.head(content.key)
+        if there is None or (there.length, there.sha256) != (content.length, content.sha256):
+            raise StoreDown(f"{content.key}: what the store has made of the parts is not what was sent: {there}")
+
+
+@contextmanager
+def _superseded(key: str) -> Iterator[None]:
+    try:
+        yield
+    except Superseded as error:
+        raise StoreDown(f"{key}: another process has given this transfer up; it is begun again") from error
+
+
+class Keys:
+    """One holder for each key at a time."""
+
+    def __init__(self) -> None:
+        self._held: set[str] = set()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, key: str, halted: Halted) -> Iterator[bool]:
+        """Hold a key for the length of a block, which is told whether somebody else had it just now.
+
+        `Suspended` where it would have to be waited for and is not to be.
+        """
+        waited = False
+        with self._changed:
+            while key in self._held:
+                waited = True
+                heed(halted)
+                self._changed.wait(TICK)
+            self._held.add(key)
+        try:
+            yield waited
+        finally:
+            with self._changed:
+                self._held.discard(key)
+                self._changed.notify_all()

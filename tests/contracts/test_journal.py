@@ -1,0 +1,210 @@
+"""The contract of `Journal`, over every adapter, as the threads of a store use it."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tusplyr.core.errors import LedgerDown, Superseded
+from tusplyr.ledger import journal as module
+from tusplyr.ledger.journal import LedgerJournal
+from tusplyr.ledger.memory import MemoryJournal
+from tusplyr.ledger.migrate import migrate
+from tusplyr.ledger.sql import SqlLedger
+from tusplyr.ports import Multipart
+
+KEY = "audio/0123456789abcdef.wav"
+OTHER = "files/fedcba9876543210"
+PART = 8 * 1024 * 1024
+SHA256 = "0123456789abcdef" * 4
+NOW = 1_700_000_000.25
+
+Test = Callable[[object], None]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def run(request, tmp_path) -> Callable[[Test], None]:
+    """Run a test in a worker thread, beside the event loop that the journal belongs to."""
+
+    async def main(test: Test) -> None:
+        if request.param == "memory":
+            await asyncio.to_thread(test, MemoryJournal(clock=lambda: NOW))
+            return
+        await asyncio.to_thread(migrate, tmp_path / "tusplyr.db")
+        ledger = await SqlLedger.open(tmp_path / "tusplyr.db")
+        try:
+            await asyncio.to_thread(test, LedgerJournal(ledger, clock=lambda: NOW))
+        finally:
+            await ledger.close()
+
+    return lambda test: asyncio.run(main(test))
+
+
+def test_what_was_written_down_is_found(run):
+    def test(journal):
+        journal.intend(KEY, SHA256, PART)
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=PART, begun_at=NOW)
+        journal.begin(KEY, "upload-id" * 100)
+        journal.land(KEY, 2, '"etag two"')
+        journal.land(KEY, 1, '"etag one"')
+        parts = {1: '"etag one"', 2: '"etag two"'}
+        assert journal.find(KEY) == Multipart(
+            key=KEY, sha256=SHA256, part_size=PART, id="upload-id" * 100, parts=parts, begun_at=NOW
+        )
+
+    run(test)
+
+
+def test_what_was_never_written_down_is_none(run):
+    def test(journal):
+        assert journal.find(KEY) is None
+        assert journal.all() == []
+
+    run(test)
+
+
+def test_another_intent_replaces_the_first_and_its_parts(run):
+    def test(journal):
+        journal.intend(KEY, SHA256, PART)
+        journal.begin(KEY, "first")
+        journal.land(KEY, 1, '"one"')
+        journal.intend(KEY, SHA256, 2 * PART)
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=2 * PART, begun_at=NOW)
+        journal.begin(KEY, "second")
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=2 * PART, id="second", begun_at=NOW)
+
+    run(test)
+
+
+def test_a_part_that_lands_again_has_its_last_etag(run):
+    def test(journal):
+        journal.intend(KEY, SHA256, PART)
+        journal.begin(KEY, "id")
+        journal.land(KEY, 1, '"one"')
+        journal.land(KEY, 1, '"one again"')
+        assert journal.find(KEY).parts == {1: '"one again"'}
+
+    run(test)
+
+
+def test_what_was_forgotten_is_gone_with_its_parts_and_may_be_forgotten_again(run):
+    def test(journal):
+        for _ in range(2):
+            journal.intend(KEY, SHA256, PART)
+            journal.begin(KEY, "id")
+            assert journal.find(KEY).parts == {}
+            journal.land(KEY, 1, '"one"')
+            journal.forget(KEY)
+            journal.forget(KEY)
+            assert journal.find(KEY) is None
+
+    run(test)
+
+
+def test_one_key_does_not_disturb_another(run):
+    def test(journal):
+        for key in (OTHER, KEY):
+            journal.intend(key, SHA256, PART)
+            journal.begin(key, f"id of {key}")
+            journal.land(key, 1, key)
+            journal.land(key, 2, key)
+        assert [(each.key, each.id, each.parts) for each in journal.all()] == [
+            (key, f"id of {key}", {1: key, 2: key}) for key in (KEY, OTHER)
+        ]
+        journal.forget(KEY)
+        assert [each.key for each in journal.all()] == [OTHER]
+
+    run(test)
+
+
+def test_nothing_begins_or_lands_that_was_not_intended(run):
+    def test(journal):
+        with pytest.raises(Superseded):
+            journal.begin(KEY, "id")
+        with pytest.raises(Superseded):
+            journal.land(KEY, 1, '"one"')
+        journal.intend(KEY, SHA256, PART)
+        with pytest.raises(Superseded):
+            journal.land(KEY, 1, '"one"')
+        assert journal.all() == [Multipart(key=KEY, sha256=SHA256, part_size=PART, begun_at=NOW)]
+
+    run(test)
+
+
+def test_many_threads_write_at_once(run):
+    def test(journal):
+        journal.intend(KEY, SHA256, PART)
+        journal.begin(KEY, "id")
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda number: journal.land(KEY, number, str(number)), range(1, 101)))
+        assert journal.find(KEY).parts == {number: str(number) for number in range(1, 101)}
+
+    run(test)
+
+
+def test_what_was_written_down_outlives_the_process(tmp_path):
+    path = tmp_path / "tusplyr.db"
+
+    async def main(test: Test) -> None:
+        ledger = await SqlLedger.open(path)
+        try:
+            await asyncio.to_thread(test, LedgerJournal(ledger))
+        finally:
+            await ledger.close()
+
+    def write(journal):
+        journal.intend(KEY, SHA256, PART)
+        journal.begin(KEY, "id")
+        journal.land(KEY, 1, '"one"')
+
+    def read(journal):
+        assert journal.find(KEY).parts == {1: '"one"'}
+
+    migrate(path)
+    asyncio.run(main(write))
+    asyncio.run(main(read))
+
+
+def test_a_ledger_that_is_closed_or_away_is_down(tmp_path, monkeypatch):
+    path = tmp_path / "tusplyr.db"
+    migrate(path)
+    journals = []
+
+    async def main() -> None:
+        ledger = await SqlLedger.open(path)
+        journals.append(LedgerJournal(ledger))
+        await ledger.close()
+        with pytest.raises(LedgerDown):
+            await asyncio.to_thread(journals[0].intend, KEY, SHA256, PART)
+        with pytest.raises(LedgerDown):
+            await asyncio.to_thread(journals[0].all)
+
+    asyncio.run(main())
+    with pytest.raises(LedgerDown):  # the loop is closed by now
+        journals[0].find(KEY)
+
+
+def test_a_loop_that_is_too_slow_is_a_ledger_that_is_down(tmp_path, monkeypatch):
+    path = tmp_path / "tusplyr.db"
+    migrate(path)
+    monkeypatch.setattr(module, "LIMIT", 0.01)
+
+    async def main() -> None:
+        ledger = await SqlLedger.open(path)
+        journal, told = LedgerJournal(ledger), threading.Event()
+
+        def ask() -> None:
+            try:
+                with pytest.raises(LedgerDown):
+                    journal.find(KEY)
+            finally:
+                told.set()
+
+        asking = asyncio.get_running_loop().run_in_executor(None, ask)
+        told.wait()  # the loop is busy with this
+        await asking
+        await ledger.close()
+
+    asyncio.run(main())

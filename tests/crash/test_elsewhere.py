@@ -1,0 +1,246 @@
+"""A real server whose store is a bucket: killed, stopped and misled in the middle of publishing."""
+
+import hashlib
+import http.client
+import random
+import signal
+import ssl
+import threading
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from rig.elsewhere import MIB, PART, send, server_with, status, wait_for
+from rig.r2 import R2, Cut, Fault
+from rig.tus import Client
+
+pytestmark = pytest.mark.crash
+
+SHORT = random.Random(1).randbytes(300_000)
+LONG = random.Random(2).randbytes(4 * PART + 1)
+PARTS = 5
+FLYING = 2  # parts that are sent at once
+GRACE = 4.0  # seconds; platforms kill after 5
+
+
+def key_of(data: bytes) -> str:
+    return f"audio/{hashlib.sha256(data).hexdigest()[:16]}.wav"
+
+
+def check(r2: R2, *contents: bytes) -> None:
+    """Exactly these are in the bucket, whole, and nothing is left unfinished."""
+    assert {key: r2.content(key) for key in r2.bucket().objects} == {key_of(data): data for data in contents}
+    assert r2.bucket().multiparts == {}
+
+
+CALLS = [
+    (SHORT, "PutObject", 1),
+    (LONG, "HeadObject", 1),
+    (LONG, "CreateMultipartUpload", 1),
+    (LONG, "UploadPart", 1),
+    (LONG, "UploadPart", 3),
+    (LONG, "UploadPart", PARTS),
+    (LONG, "CompleteMultipartUpload", 1),
+]
+
+
+@pytest.mark.parametrize("cut", [Cut.BODY, Cut.ANSWER], ids=["not carried out", "carried out"])
+@pytest.mark.parametrize(("data", "operation", "nth"), CALLS, ids=[f"{name} {nth}" for _, name, nth in CALLS])
+def test_killed_at_a_request_to_the_bucket(tmp_path, data, operation, nth, cut):
+    """Afterwards there is exactly one object with the right bytes; only parts that were in flight are sent again."""
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        told = threading.Event()
+        r2.inject(Fault(operation=operation, nth=nth, cut=cut, strike=lambda _: told.wait() and server.kill()))
+        path = send(server, data)
+        told.set()
+        assert server.wait_dead(20)
+        r2.calm()
+        server.start()
+        found = wait_for(server, path)
+        assert found["attempts"] == 0
+        check(r2, data)
+        sent = [seen.part for seen in r2.requests("UploadPart")]
+        if data is LONG:
+            assert set(sent) == set(range(1, PARTS + 1))
+            assert len(sent) <= PARTS + FLYING
+        server.stop()
+        assert server.spooled() == []
+
+
+def test_a_client_is_told_at_once_and_head_depends_on_the_ledger_alone(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        gate = threading.Event()
+        r2.inject(Fault(gate=gate, times=None))
+        path = send(server, SHORT)
+        with Client(server.port) as client:
+            assert client.head(path).offset == len(SHORT)
+            assert client.request("GET", path).status == 409
+        assert status(server, path)["status"] == "received"
+        gate.set()
+        wait_for(server, path)
+        check(r2, SHORT)
+
+
+def test_a_reply_may_wait_for_stored(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path, WAIT_FOR_STORED="30s") as server:
+        path = send(server, SHORT)
+        assert status(server, path)["status"] == "stored"
+        check(r2, SHORT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"S3_SECRET_ACCESS_KEY": "wrong"}, "the secret key is wrong"),
+        ({"S3_BUCKET": "nothing"}, "there is no such bucket"),
+        ({"S3_REGION": "eu-west-1"}, "the region is wrong"),
+    ],
+    ids=["credentials", "bucket", "region"],
+)
+def test_a_bucket_that_cannot_be_used_keeps_nobody_from_uploading(tmp_path, wrong, said):
+    """What is wrong is in the log from the start; once it is put right, all that has come in is published."""
+    with R2() as r2:
+        with server_with(r2, tmp_path, **wrong) as server:
+            path = send(server, SHORT)
+            while not status(server, path)["attempts"]:
+                time.sleep(0.05)
+            assert status(server, path)["status"] == "received"
+            first, *_ = [line for line in server.log_tail().splitlines() if " ERROR " in line]
+            assert said in first
+            assert "wrong-" not in server.log_tail()
+            assert r2.secret not in server.log_tail()
+            server.stop()
+        right = server_with(r2, tmp_path)
+        assert right.command("uploads", "retry", "--all").returncode == 0  # the next attempt may be minutes away
+        with right:
+            wait_for(right, path)
+            check(r2, SHORT)
+
+
+def test_a_bucket_that_is_away_and_comes_back(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        r2.down()
+        paths = [send(server, SHORT), send(server, LONG)]
+        while not all(status(server, path)["attempts"] for path in paths):
+            time.sleep(0.05)
+        with Client(server.port) as client:
+            assert client.request("GET", "/health/ready").status == 200
+        r2.up()
+        done = server.command("uploads", "retry", "--all")
+        assert [line.partition(" ")[2] for line in done.stdout.splitlines()] in (["is due now"] * 2, ["is due now"])
+        for path in paths:
+            wait_for(server, path)
+        check(r2, SHORT, LONG)
+
+
+def test_delete_in_the_middle_of_a_transfer_ends_it_and_leaves_nothing(tmp_path):
+    with R2(rate=MIB) as r2, server_with(r2, tmp_path) as server:
+        path = send(server, LONG)
+        r2.wait("UploadPart")
+        with Client(server.port) as client:
+            assert client.delete(path).status == 204
+            assert client.head(path).status == 404
+        r2.pace.rate = None
+        again = send(server, LONG)  # the same content is a new upload, and goes on with what is there
+        wait_for(server, again)
+        check(r2, LONG)
+
+
+def test_what_a_deleted_upload_has_begun_is_swept(tmp_path):
+    with R2(rate=MIB) as r2, server_with(r2, tmp_path) as server:
+        path = send(server, LONG)
+        r2.wait("UploadPart")
+        with Client(server.port) as client:
+            assert client.delete(path).status == 204
+        server.stop()
+        assert len(r2.bucket().multiparts) == 1
+        r2.pace.rate = None
+        assert server.command("sweep").returncode == 0
+        check(r2)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_deploy_interrupts_a_transfer_which_counts_no_attempt(tmp_path, how):
+    with R2(rate=MIB) as r2, server_with(r2, tmp_path) as server:
+        path = send(server, LONG)
+        r2.wait("UploadPart")
+        assert server.stop(how) < GRACE
+        r2.pace.rate = None
+        server.start()
+        assert wait_for(server, path)["attempts"] == 0
+        check(r2, LONG)
+
+
+def test_a_bucket_that_says_nothing_does_not_delay_the_end(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path, WAIT_FOR_STORED="60s") as server:
+        r2.inject(Fault(operation="PutObject", gate=threading.Event(), times=None))
+        with Client(server.port) as client:
+            client.head_of("POST", "/files", {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(SHORT)),
+                           "Upload-Metadata": "filename c29uZy53YXY=", "Content-Length": str(len(SHORT)),
+                           "Content-Type": "application/offset+octet-stream"})  # fmt: skip
+            client.send(SHORT)
+            r2.wait("PutObject")
+            assert server.stop() < GRACE
+            reply = client.reply()
+            assert reply.status == 201  # it was received, and that is what it was told
+        r2.calm()
+        server.start()
+        wait_for(server, reply.headers["location"].partition(str(server.port))[2])
+        check(r2, SHORT)
+
+
+def test_two_uploads_of_the_same_content_at_once_are_one_object(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path, PUBLISH_SLOTS=4) as server:
+        paths = [send(server, LONG) for _ in range(3)]
+        for path in paths:
+            wait_for(server, path)
+        check(r2, LONG)
+        assert len(r2.requests("CreateMultipartUpload")) == 1
+
+
+def test_readers_are_served_from_here_or_sent_to_the_bucket(tmp_path):
+    with R2() as r2:
+        with server_with(r2, tmp_path) as server:
+            path = send(server, LONG)
+            wait_for(server, path)
+            with Client(server.port) as client:
+                part = client.request("GET", path, {"Range": f"bytes={PART - 3}-{PART + 2}"})
+                assert (part.status, part.body) == (206, LONG[PART - 3 : PART + 3])
+                assert client.request("GET", path).body == LONG
+            server.stop()
+        with server_with(r2, tmp_path, DOWNLOADS="redirect") as server, Client(server.port) as client:
+            reply = client.request("GET", path)
+            assert (reply.status, reply.headers["cache-control"]) == (307, "no-store")
+            assert fetched(r2, reply.headers["location"]) == LONG
+            server.stop()
+        public = "https://cdn.example.org"
+        third = server_with(r2, tmp_path, DOWNLOADS="redirect", S3_PUBLIC_URL=public)
+        with third as server, Client(server.port) as client:
+            assert client.request("GET", path).headers["location"] == f"{public}/{key_of(LONG)}"
+
+
+def fetched(r2: R2, url: str) -> bytes:
+    parts = urlsplit(url)
+    context = ssl.create_default_context(cafile=r2.ca)
+    connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, context=context)
+    connection.request("GET", f"{parts.path}?{parts.query}")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    body = answer.read()
+    connection.close()
+    return body
+
+
+def test_verify_reads_the_bucket(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        for data in (SHORT, LONG):
+            wait_for(server, send(server, data))
+        done = server.command("verify")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "2 objects checked, 0 wrong")
+        r2.bucket().objects[key_of(LONG)] = r2.bucket().objects[key_of(SHORT)]
+        done = server.command("verify")
+        assert done.returncode == 1
+        assert f"{key_of(LONG)}: has other content" in done.stdout
+        del r2.bucket().objects[key_of(LONG)]
+        assert f"{key_of(LONG)}: is in the ledger, but not in the store" in server.command("verify").stdout

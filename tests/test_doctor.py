@@ -1,0 +1,231 @@
+"""`tusplyr doctor`: what is not in order is named, each by itself; over a bucket that refuses what R2 refuses."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from rig.r2 import R2, Cut, Fault
+from rig.r2_state import Rules
+from tusplyr import doctor
+from tusplyr.cli import commands
+from tusplyr.core.findings import Verdict
+from tusplyr.doctor import examine
+from tusplyr.ledger.migrate import migrate
+from tusplyr.settings import Settings
+from tusplyr.stores import s3_probe
+from tusplyr.stores.s3_probe import NAME, reach
+
+
+@pytest.fixture
+def r2(monkeypatch):
+    monkeypatch.setattr(s3_probe, "SAME_KEY", 0.0)
+    with R2(rules=Rules(write_pause=0.0)) as double:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(double.ca))
+        yield double
+
+
+@pytest.fixture
+def settings(r2, tmp_path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        store_kind="s3",
+        s3_endpoint_url=r2.url,
+        s3_bucket="first",
+        s3_access_key_id=r2.access_key,
+        s3_secret_access_key=r2.secret,
+        s3_addressing="path",
+    )
+
+
+def found(settings, verdict=None):
+    return [finding for finding in examine(settings) if verdict in {None, finding.verdict}]
+
+
+def only(settings, verdict):
+    (finding,) = found(settings, verdict)
+    return finding
+
+
+def test_all_is_well_before_the_first_start_and_nothing_is_left_behind(settings, tmp_path, r2):
+    assert {finding.verdict for finding in found(settings)} == {Verdict.OK}
+    assert r2.bucket().objects == {}
+    assert r2.bucket().multiparts == {}
+    assert list(tmp_path.iterdir()) == []
+    keys = {seen.key for seen in r2.seen if seen.key}
+    assert all(key.startswith(NAME) for key in keys)
+
+
+def test_each_bucket_is_looked_at_once_and_under_the_prefix(settings, r2):
+    two = replace(settings, s3_image_bucket="second", s3_prefix="tusplyr/")
+    abouts = {finding.about for finding in found(two)}
+    assert {"bucket first", "bucket second"} <= abouts
+    assert {seen.bucket for seen in r2.requests("PutObject")} == {"first", "second"}
+    assert all(seen.key.startswith(f"tusplyr/{NAME}") for seen in r2.seen if seen.key)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said", "advised"),
+    [
+        ({"s3_secret_access_key": "wrong"}, "the secret key is wrong", "S3_SECRET_ACCESS_KEY"),
+        ({"s3_access_key_id": "wrong"}, "check the credentials", "S3_ACCESS_KEY_ID"),
+        ({"s3_bucket": "nothing"}, "there is no such bucket", "S3_BUCKET"),
+        ({"s3_region": "eu-west-1"}, "the region is wrong", "S3_REGION"),
+        ({"s3_endpoint_url": "https://127.0.0.1:1"}, "it cannot be reached", "S3_ENDPOINT_URL"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_what_keeps_the_bucket_from_being_used_is_named(settings, r2, wrong, said, advised):
+    finding = only(replace(settings, **wrong), Verdict.FAIL)
+    assert said in finding.text
+    assert advised in finding.change
+    assert len(finding.text) < 400
+    assert r2.bucket().objects == {}
+    (problem,) = reach(doctor.s3_options(replace(settings, **wrong)))  # the same, in the log at the start
+    assert said in problem
+
+
+@pytest.mark.parametrize(("skew", "verdict"), [(120.0, Verdict.WARN), (-120.0, Verdict.WARN), (1200.0, Verdict.FAIL)])
+def test_a_clock_that_is_wrong_is_told(settings, r2, skew, verdict):
+    r2.skew = skew
+    findings = [finding for finding in found(settings) if finding.about == "clock"]
+    assert [finding.verdict for finding in findings] == [verdict]
+    assert ("behind" if skew > 0 else "ahead") in findings[0].text
+    assert "NTP" in findings[0].change
+
+
+@pytest.mark.parametrize(
+    ("operation", "what"),
+    [
+        ("PutObject", "written to"),
+        ("GetObject", "read"),
+        ("CreateMultipartUpload", "in parts"),
+        ("UploadPart", "parts"),
+    ],
+)
+def test_a_right_that_is_missing_is_told(settings, r2, operation, what):
+    r2.inject(Fault(operation=operation, status=403, code="AccessDenied", times=None))
+    finding = only(settings, Verdict.FAIL)
+    assert f"cannot be {what}" in finding.text or what in finding.text
+    assert "read, write and list" in finding.change
+    assert r2.bucket().objects == {}
+    assert r2.bucket().multiparts == {}
+
+
+def test_what_could_not_be_removed_is_named_and_is_no_failure(settings, r2):
+    r2.inject(Fault(operation="DeleteObject", status=403, code="AccessDenied", times=None))
+    finding = only(settings, Verdict.WARN)
+    for key in r2.bucket().objects:
+        assert key in finding.change
+
+
+def test_a_server_that_does_not_know_conditions_is_told(settings, r2):
+    r2.inject(Fault(operation="PutObject", nth=2, status=501, code="NotImplemented"))
+    finding = only(settings, Verdict.WARN)
+    assert "If-None-Match is not honoured" in finding.text
+
+
+def rule(inside: str) -> str:
+    return f"<LifecycleConfiguration><Rule><Status>Enabled</Status>{inside}</Rule></LifecycleConfiguration>"
+
+
+def aborts(days: int) -> str:
+    within = f"<DaysAfterInitiation>{days}</DaysAfterInitiation>"
+    return rule(f"<AbortIncompleteMultipartUpload>{within}</AbortIncompleteMultipartUpload>")
+
+
+@pytest.mark.parametrize("lifecycle", [None, rule(""), aborts(1)], ids=["none", "of another kind", "after a day"])
+def test_what_becomes_of_unfinished_transfers_is_told(settings, r2, lifecycle):
+    r2.bucket().lifecycle = lifecycle
+    assert "unfinished" in only(settings, Verdict.WARN).text
+    r2.bucket().lifecycle = aborts(7)
+    assert found(settings, Verdict.WARN) == []
+
+
+def test_rules_that_may_not_be_seen_are_nothing_to_worry_about(settings, r2):
+    r2.inject(Fault(operation="GetBucketLifecycleConfiguration", status=403, code="AccessDenied", times=None))
+    assert {finding.verdict for finding in found(settings)} == {Verdict.OK}
+
+
+@pytest.mark.parametrize(
+    ("cors", "well"),
+    [
+        (None, False),
+        ("<CORSConfiguration><CORSRule><AllowedMethod>PUT</AllowedMethod></CORSRule></CORSConfiguration>", False),
+        ("<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>", True),
+    ],
+    ids=["none", "not GET", "GET"],
+)
+def test_cors_of_the_bucket_counts_where_readers_are_sent_there(settings, r2, cors, well):
+    r2.bucket().cors = cors
+    assert found(settings, Verdict.WARN) == []  # here all reading goes through the server
+    warnings = found(replace(settings, downloads="redirect"), Verdict.WARN)
+    assert [("CORS" in finding.text) for finding in warnings] == ([] if well else [True])
+
+
+def test_a_connection_that_is_cut_is_a_failure_and_no_traceback(settings, r2):
+    r2.inject(Fault(operation="UploadPart", cut=Cut.MIDDLE, times=None))
+    assert "in parts" in only(settings, Verdict.FAIL).text
+    assert r2.bucket().multiparts == {}
+
+
+@pytest.fixture
+def plain(tmp_path) -> Settings:
+    (tmp_path / "data").mkdir()
+    return Settings(data_dir=tmp_path / "data")
+
+
+def test_a_database_is_told_by_its_revision(plain):
+    migrate(plain.database)
+    assert {finding.verdict for finding in found(plain)} == {Verdict.OK}
+
+
+def test_a_database_that_is_none_is_a_failure(plain):
+    plain.database.write_bytes(b"not a database at all, but long enough to be taken for one" * 100)
+    assert only(plain, Verdict.FAIL).about == "database"
+
+
+def test_a_disk_without_room_is_a_failure(plain):
+    finding = only(replace(plain, reserve=2**62), Verdict.FAIL)
+    assert (finding.about, "RESERVE" in finding.change) == ("disk", True)
+
+
+def test_a_store_on_another_volume_is_told(plain, other_volume):
+    (plain.data_dir / "store").symlink_to(other_volume)
+    assert "another volume" in only(plain, Verdict.WARN).text
+
+
+def command(*arguments: str, **environ: str):
+    return CliRunner().invoke(commands, ["doctor", *arguments], env=environ)
+
+
+def test_the_command_prints_a_line_for_each_and_exits_with_0(plain):
+    done = command("--data-dir", str(plain.data_dir))
+    assert done.exit_code == 0, done.output
+    assert [line[:6] for line in done.output.splitlines()] == ["ok    "] * 4
+
+
+def test_the_command_exits_with_1_where_something_does_not_work_and_says_what_to_change(settings, r2):
+    r2.down()
+    environ = {
+        "TUSPLYR_DATA_DIR": str(settings.data_dir),
+        "TUSPLYR_STORE": "s3",
+        "TUSPLYR_S3_BUCKET": "first",
+        "TUSPLYR_S3_ENDPOINT_URL": r2.url,
+        "TUSPLYR_S3_ACCESS_KEY_ID": r2.access_key,
+        "TUSPLYR_S3_SECRET_ACCESS_KEY": r2.secret,
+    }
+    done = command(**environ)
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1].strip() == "Check S3_ENDPOINT_URL and the network."
+    done = command("--json", **environ)
+    assert done.exit_code == 1
+    assert json.loads(done.output)[-1]["verdict"] == "fail"
+    assert r2.secret not in done.output
+
+
+def test_the_command_wants_the_settings_of_the_store_to_be_right(tmp_path):
+    done = command("--data-dir", str(tmp_path), TUSPLYR_STORE="s3")
+    assert done.exit_code == 2
+    assert "S3_BUCKET" in done.output
