@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from tusplyr.app import StartFailed, chosen_store, limits_of, locked, wired_up
 from tusplyr.core.digest import hash_file_chunked
 from tusplyr.core.errors import NotFound, StoreDown, Superseded, TusplyrError
+from tusplyr.core.lifecycle import WAITING
 from tusplyr.core.model import Content
 from tusplyr.engine.offload import Result
 from tusplyr.engine.sweep import SweepReport
-from tusplyr.ledger.changes import WAITING
 from tusplyr.ledger.listing import list_contents
 from tusplyr.ledger.memory import MemoryJournal
 from tusplyr.ledger.sql import SqlLedger

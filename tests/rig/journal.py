@@ -1,56 +1,36 @@
-"""A journal of transfers for tests of stores: a dictionary, and a record of what was written down in which order."""
+"""A journal of transfers for tests of stores: the one in memory, with a record of what was written."""
 
-import threading
 import time
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
-from tusplyr.core.errors import Superseded
-from tusplyr.ports import Multipart
+from tusplyr.ledger.memory import MemoryJournal
 
 
-class RecordingJournal:
-    """`Journal` over a dictionary."""
+class RecordingJournal(MemoryJournal):
+    """Notes each call that writes, and fails at those that it is told to."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._transfers: dict[str, Multipart] = {}
+        super().__init__(clock)
         self.calls: list[str] = []
         self.failing: dict[int, Exception] = {}  # by number of a call, from 1
 
     def intend(self, key: str, sha256: str, part_size: int) -> None:
-        with self._writing("intend"):
-            begun = Multipart(key=key, sha256=sha256, part_size=part_size, begun_at=self._clock())
-            self._transfers[key] = begun
+        self._note("intend")
+        super().intend(key, sha256, part_size)
 
     def begin(self, key: str, multipart_id: str) -> None:
-        with self._writing("begin"):
-            self._transfers[key] = replace(self._known(key), id=multipart_id)
+        self._note("begin")
+        super().begin(key, multipart_id)
 
     def land(self, key: str, number: int, etag: str) -> None:
-        with self._writing("land"):
-            known = self._known(key)
-            self._transfers[key] = replace(known, parts=known.parts | {number: etag})
-
-    def find(self, key: str) -> Multipart | None:
-        return self._transfers.get(key)
+        self._note("land")
+        super().land(key, number, etag)
 
     def forget(self, key: str) -> None:
-        with self._writing("forget"):
-            self._transfers.pop(key, None)
+        self._note("forget")
+        super().forget(key)
 
-    def all(self) -> list[Multipart]:
-        return list(self._transfers.values())
-
-    def _known(self, key: str) -> Multipart:
-        if key not in self._transfers:
-            raise Superseded
-        return self._transfers[key]
-
-    def _writing(self, call: str) -> threading.Lock:
+    def _note(self, call: str) -> None:
         self.calls.append(call)
         if error := self.failing.get(len(self.calls)):
             raise error
-        return self._lock

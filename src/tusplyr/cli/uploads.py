@@ -12,12 +12,12 @@ import click
 import msgspec
 
 from tusplyr.cli.options import need_ledger, told, with_settings
+from tusplyr.core.lifecycle import WAITING
 from tusplyr.core.model import Status, Upload
 from tusplyr.settings import Settings
 
 Facts = dict[str, str | int | None]
 
-WAITING = frozenset({Status.RECEIVED, Status.ASSEMBLING})
 COLUMNS = ("id", "kind", "status", "offset", "length", "updated_at", "key")
 
 

@@ -14,6 +14,9 @@ for good, and is `gone` in the end.
 
 from tusplyr.core.model import Reason, Status
 
+OPEN = frozenset({Status.RECEIVING, Status.ASSEMBLING})  # more bytes may come
+WAITING = frozenset({Status.RECEIVED, Status.ASSEMBLING})  # the server has something to do
+
 TRANSITIONS: dict[tuple[Status, Status], frozenset[Reason | None]] = {
     (Status.RECEIVING, Status.RECEIVED): frozenset({None}),
     (Status.RECEIVING, Status.STORED): frozenset({None}),

@@ -14,15 +14,14 @@ from msgspec import Struct
 from tusplyr.core import decide
 from tusplyr.core.commands import Expected
 from tusplyr.core.errors import ChecksumMismatch, TooLarge, TusplyrError
-from tusplyr.core.model import Status, Upload
+from tusplyr.core.lifecycle import OPEN
+from tusplyr.core.model import Upload
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.publish import Placement, Publisher
 from tusplyr.engine.sink import Sink
 from tusplyr.engine.trail import Trail
 from tusplyr.engine.writing import LONG, Writing
 from tusplyr.ports import Body, Ledger
-
-OPEN = frozenset({Status.RECEIVING, Status.ASSEMBLING})  # more bytes may come
 
 
 class Pace(Struct, frozen=True):
@@ -152,9 +151,8 @@ class _Reception:
 
     async def _keep_pace(self) -> None:
         """Begin a checkpoint when it is due."""
-        if (
-            self._terms.expected is not None
-        ):  # no row before it is verified; but the disk keeps up, and its reserve is seen
+        if self._terms.expected is not None:
+            # No row before it is verified; but the disk keeps up, and its reserve is seen.
             if self._sink.at - self._sink.synced >= self._pace.span:
                 await self._offload.run(self._sink.sync)
             return

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from tusplyr.core.errors import StoreDown, Superseded, Unavailable
+from tusplyr.core.lifecycle import OPEN, WAITING
 from tusplyr.core.model import Reason, Status
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.tally import Tally
@@ -20,7 +21,7 @@ from tusplyr.ports import Claims, Ledger, Queue, Spool, Store
 log = logging.getLogger(__name__)
 
 GRACE = 3600.0  # seconds that a spool file or copy without a row is left alone: its request may be under way
-NEEDED = frozenset({Status.RECEIVING, Status.ASSEMBLING, Status.RECEIVED})
+NEEDED = OPEN | WAITING
 
 
 class SweepReport(Struct, frozen=True):

@@ -9,12 +9,11 @@ is a `ValueError`, raised before anything is written.
 from typing import Any
 
 from tusplyr.core import lifecycle
+from tusplyr.core.lifecycle import OPEN, WAITING
 from tusplyr.core.model import Content, Reason, Status, Upload
 
 Changes = dict[str, Any]
 
-OPEN = frozenset({Status.RECEIVING, Status.ASSEMBLING})  # bytes are still added
-WAITING = frozenset({Status.RECEIVED, Status.ASSEMBLING})  # the server has something to do
 LONGEST_ERROR = 1000  # characters of a failure that are kept for the operator
 
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from msgspec.structs import replace
 
 from tusplyr.core.errors import Busy, Conflict, Superseded
+from tusplyr.core.lifecycle import WAITING
 from tusplyr.core.model import Backlog, Content, Reason, Status, Upload
-from tusplyr.ledger.changes import WAITING, Changes, checkpointed, hastened, moved, postponed, touched
+from tusplyr.ledger.changes import Changes, checkpointed, hastened, moved, postponed, touched
 from tusplyr.ports import Multipart
 
 

@@ -52,8 +52,7 @@ class Statements(Struct, frozen=True, kw_only=True):
         move: change the status.
         expire: change it only if nothing else has changed.
         idle: `receiving` uploads with an id from ``low`` up to ``high``, last changed at ``before`` or earlier,
-            at most
-            ``limit``.
+            at most ``limit``.
         postpone: record a failed attempt.
         hasten: change when the next attempt is due.
         backlog: how many uploads wait, how many of them have failed at least ``often`` times, when the oldest was made.
