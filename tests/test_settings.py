@@ -46,6 +46,7 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
         "sweep_interval": "1h", "idle_timeout": "1.5m",
         "takeover_timeout": "9", "checkpoint_bytes": "1 MiB", "checkpoint_seconds": "0.5s", "buffers": "2",
         "threads": "1", "direct_body": "false", "store": "s3", "downloads": "redirect", "publish_slots": "4",
+        "overlap": "false",
         "wait_for_stored": "5s", "s3_endpoint_url": "https://account.r2.cloudflarestorage.com",
         "s3_bucket": "audio.bucket", "s3_image_bucket": "image-bucket", "s3_file_bucket": "file-bucket",
         "s3_prefix": "a/b/", "s3_region": "eu-west-1",

@@ -39,6 +39,7 @@ from tusplyr.engine.engine import Engine, Means
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.intake import Intake, Pace
 from tusplyr.engine.offload import Offload
+from tusplyr.engine.overlap import Overlap
 from tusplyr.engine.publish import Publisher
 from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
@@ -47,7 +48,7 @@ from tusplyr.ledger import revisions
 from tusplyr.ledger.committer import tighten
 from tusplyr.ledger.journal import LedgerJournal
 from tusplyr.ledger.sql import SqlLedger
-from tusplyr.ports import Journal, Store
+from tusplyr.ports import Journal, Shipper, Store
 from tusplyr.settings import PREFIX, Settings
 from tusplyr.spool.disk import DiskSpool
 from tusplyr.stores.filesystem import FilesystemStore
@@ -245,11 +246,17 @@ async def wired_up(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
         spool = DiskSpool(settings.spool, reserve=settings.reserve)
         store = await asyncio.to_thread(chosen_store, settings, LedgerJournal(ledger))
         transfers = reading = offload
+        overlap = None
         if not store.prompt:  # what waits for a bucket must not keep the disk waiting
             transfers, reading = Offload(settings.publish_slots), Offload(settings.threads)
             stack.callback(getattr(store, "close", reading.close))
             stack.callback(reading.close)
             stack.callback(transfers.close)
+        if isinstance(store, Shipper) and settings.overlap:
+            shipping = Offload(settings.publish_slots)
+            stack.callback(shipping.close)
+            overlap = Overlap(shipper=store, ledger=ledger, spool=spool, offload=shipping)
+            stack.push_async_callback(overlap.rest)
         claims = LocalClaims(settings.takeover_timeout)
         tally = Tally()
         publisher = Publisher(
@@ -261,6 +268,7 @@ async def wired_up(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
             tally=tally,
             transfers=transfers,
             handover=Handover(settings.wait_for_stored),
+            overlap=overlap,
         )
         provider = best_provider()
         intake = Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds))
@@ -276,7 +284,6 @@ async def wired_up(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
         )
         sweeper = Sweeper(
             ledger=ledger,
-            queue=ledger,
             spool=spool,
             store=store,
             claims=claims,

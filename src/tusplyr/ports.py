@@ -7,7 +7,7 @@ and `Claims` are async; `Spool`, `Writer` and `Store` block and are run through 
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -153,10 +153,12 @@ class Staged(Struct, frozen=True):
     """The staged bytes of an upload, for whoever reads or publishes them.
 
     Attributes:
+        id: of the upload.
         open: opens them for reading from the start; the caller closes. Raises `BytesLost` when they are missing.
         path: the file that they are, for a store that can link it; None where there is none.
     """
 
+    id: str
     open: Callable[[], BinaryIO]
     path: str | None = None
 
@@ -235,7 +237,32 @@ class Store(Protocol):
         """Yield every content key, for a check of the whole store."""
 
     def sweep(self, older_than: float) -> int:
-        """Remove what publishing that never finished left behind before that time (Unix seconds); count it."""
+        """Remove what publishing that never finished left behind before that time (Unix seconds); count it.
+
+        What an upload that is still to be published can go on with stays.
+        """
+
+
+@runtime_checkable
+class Shipper(Protocol):
+    """A store that can take the beginning of a content before its end is known. The same adapter as the `Store`."""
+
+    def stride(self, length: int) -> int | None:
+        """Return how many bytes of a content that long can be shipped at a time; None where it goes in one."""
+
+    def ship(
+        self, content: Content, source: Staged, upto: int, *, enough: Halted = never, halted: Halted = never
+    ) -> None:
+        """Bring what is whole of the first `upto` bytes, which are durable, to where `publish` goes on with it.
+
+        The content is what the bytes will be if the client keeps its word. Nothing can be read under its key by this,
+        and only a `publish` from the same upload goes on with it. Once `enough` is true nothing more is begun, and what
+        is under way is brought to its end; `halted` is as in `Store.publish`, and goes first where both want to send.
+
+        Raises:
+            Suspended: some of it is left for a later call.
+            BytesLost, SpoolDown, StoreDown, LedgerDown, NoSpace: the same, for that reason.
+        """
 
 
 class Multipart(Struct, frozen=True, kw_only=True):
@@ -244,6 +271,8 @@ class Multipart(Struct, frozen=True, kw_only=True):
     Attributes:
         key: content key.
         sha256: hex digest of the content; what is under way for another content with this key is not gone on with.
+        source: id of the upload whose bytes they are. It may have begun before all of them were here, so nobody else
+            knows that they are what they should be.
         part_size: bytes of every part but the last.
         id: the store's name for it; None where only the intent was written down, and the store may know of it or not.
         parts: ETags as the store answered them, by part number from 1.
@@ -252,6 +281,7 @@ class Multipart(Struct, frozen=True, kw_only=True):
 
     key: str
     sha256: str
+    source: str
     part_size: int
     id: str | None = None
     parts: dict[int, str] = {}
@@ -265,7 +295,7 @@ class Journal(Protocol):
     a time goes on under a key.
     """
 
-    def intend(self, key: str, sha256: str, part_size: int) -> None:
+    def intend(self, key: str, sha256: str, source: str, part_size: int) -> None:
         """Write down that a transfer of this content under this key is about to begin. Replaces what was there."""
 
     def begin(self, key: str, multipart_id: str) -> None:
@@ -280,8 +310,8 @@ class Journal(Protocol):
     def forget(self, key: str) -> None:
         """Strike it out: it was completed or aborted. No error when there is nothing."""
 
-    def all(self) -> list[Multipart]:
-        """Return everything that is written down."""
+    def abandoned(self) -> list[Multipart]:
+        """Return the transfers from uploads that will not be published any more."""
 
 
 class Claims(Protocol):

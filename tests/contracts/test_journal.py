@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tusplyr.core.errors import LedgerDown, Superseded
+from tusplyr.core.model import Media, Reason, Status, Upload
 from tusplyr.ledger import journal as module
 from tusplyr.ledger.journal import LedgerJournal
 from tusplyr.ledger.memory import MemoryJournal
@@ -19,6 +20,7 @@ KEY = "audio/0123456789abcdef.wav"
 OTHER = "files/fedcba9876543210"
 PART = 8 * 1024 * 1024
 SHA256 = "0123456789abcdef" * 4
+SOURCE = "0123456789abcdef0123456789abcdef"
 NOW = 1_700_000_000.25
 
 Test = Callable[[object], None]
@@ -44,14 +46,14 @@ def run(request, tmp_path) -> Callable[[Test], None]:
 
 def test_what_was_written_down_is_found(run):
     def test(journal):
-        journal.intend(KEY, SHA256, PART)
-        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=PART, begun_at=NOW)
+        journal.intend(KEY, SHA256, SOURCE, PART)
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, source=SOURCE, part_size=PART, begun_at=NOW)
         journal.begin(KEY, "upload-id" * 100)
         journal.land(KEY, 2, '"etag two"')
         journal.land(KEY, 1, '"etag one"')
         parts = {1: '"etag one"', 2: '"etag two"'}
         assert journal.find(KEY) == Multipart(
-            key=KEY, sha256=SHA256, part_size=PART, id="upload-id" * 100, parts=parts, begun_at=NOW
+            key=KEY, sha256=SHA256, source=SOURCE, part_size=PART, id="upload-id" * 100, parts=parts, begun_at=NOW
         )
 
     run(test)
@@ -60,27 +62,29 @@ def test_what_was_written_down_is_found(run):
 def test_what_was_never_written_down_is_none(run):
     def test(journal):
         assert journal.find(KEY) is None
-        assert journal.all() == []
+        assert journal.abandoned() == []
 
     run(test)
 
 
 def test_another_intent_replaces_the_first_and_its_parts(run):
     def test(journal):
-        journal.intend(KEY, SHA256, PART)
+        journal.intend(KEY, SHA256, SOURCE, PART)
         journal.begin(KEY, "first")
         journal.land(KEY, 1, '"one"')
-        journal.intend(KEY, SHA256, 2 * PART)
-        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=2 * PART, begun_at=NOW)
+        journal.intend(KEY, SHA256, SOURCE, 2 * PART)
+        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, source=SOURCE, part_size=2 * PART, begun_at=NOW)
         journal.begin(KEY, "second")
-        assert journal.find(KEY) == Multipart(key=KEY, sha256=SHA256, part_size=2 * PART, id="second", begun_at=NOW)
+        assert journal.find(KEY) == Multipart(
+            key=KEY, sha256=SHA256, source=SOURCE, part_size=2 * PART, id="second", begun_at=NOW
+        )
 
     run(test)
 
 
 def test_a_part_that_lands_again_has_its_last_etag(run):
     def test(journal):
-        journal.intend(KEY, SHA256, PART)
+        journal.intend(KEY, SHA256, SOURCE, PART)
         journal.begin(KEY, "id")
         journal.land(KEY, 1, '"one"')
         journal.land(KEY, 1, '"one again"')
@@ -92,7 +96,7 @@ def test_a_part_that_lands_again_has_its_last_etag(run):
 def test_what_was_forgotten_is_gone_with_its_parts_and_may_be_forgotten_again(run):
     def test(journal):
         for _ in range(2):
-            journal.intend(KEY, SHA256, PART)
+            journal.intend(KEY, SHA256, SOURCE, PART)
             journal.begin(KEY, "id")
             assert journal.find(KEY).parts == {}
             journal.land(KEY, 1, '"one"')
@@ -106,15 +110,15 @@ def test_what_was_forgotten_is_gone_with_its_parts_and_may_be_forgotten_again(ru
 def test_one_key_does_not_disturb_another(run):
     def test(journal):
         for key in (OTHER, KEY):
-            journal.intend(key, SHA256, PART)
+            journal.intend(key, SHA256, SOURCE, PART)
             journal.begin(key, f"id of {key}")
             journal.land(key, 1, key)
             journal.land(key, 2, key)
-        assert [(each.key, each.id, each.parts) for each in journal.all()] == [
+        assert [(each.key, each.id, each.parts) for each in journal.abandoned()] == [
             (key, f"id of {key}", {1: key, 2: key}) for key in (KEY, OTHER)
         ]
         journal.forget(KEY)
-        assert [each.key for each in journal.all()] == [OTHER]
+        assert [each.key for each in journal.abandoned()] == [OTHER]
 
     run(test)
 
@@ -125,17 +129,17 @@ def test_nothing_begins_or_lands_that_was_not_intended(run):
             journal.begin(KEY, "id")
         with pytest.raises(Superseded):
             journal.land(KEY, 1, '"one"')
-        journal.intend(KEY, SHA256, PART)
+        journal.intend(KEY, SHA256, SOURCE, PART)
         with pytest.raises(Superseded):
             journal.land(KEY, 1, '"one"')
-        assert journal.all() == [Multipart(key=KEY, sha256=SHA256, part_size=PART, begun_at=NOW)]
+        assert journal.abandoned() == [Multipart(key=KEY, sha256=SHA256, source=SOURCE, part_size=PART, begun_at=NOW)]
 
     run(test)
 
 
 def test_many_threads_write_at_once(run):
     def test(journal):
-        journal.intend(KEY, SHA256, PART)
+        journal.intend(KEY, SHA256, SOURCE, PART)
         journal.begin(KEY, "id")
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(lambda number: journal.land(KEY, number, str(number)), range(1, 101)))
@@ -155,7 +159,7 @@ def test_what_was_written_down_outlives_the_process(tmp_path):
             await ledger.close()
 
     def write(journal):
-        journal.intend(KEY, SHA256, PART)
+        journal.intend(KEY, SHA256, SOURCE, PART)
         journal.begin(KEY, "id")
         journal.land(KEY, 1, '"one"')
 
@@ -165,6 +169,36 @@ def test_what_was_written_down_outlives_the_process(tmp_path):
     migrate(path)
     asyncio.run(main(write))
     asyncio.run(main(read))
+
+
+NEEDED = {Status.RECEIVING, Status.ASSEMBLING, Status.RECEIVED}
+
+
+@pytest.mark.parametrize("status", [*Status, None])
+def test_a_transfer_is_abandoned_when_its_upload_will_not_be_published(tmp_path, status):
+    path = tmp_path / "tusplyr.db"
+    reason = Reason.TERMINATED if status is Status.GONE else None
+    media = Media("audio", ".wav", "audio/wav")
+    row = {"length": 10, "media": media, "created_at": NOW, "updated_at": NOW, "reason": reason}
+
+    def test(journal):
+        journal.intend(KEY, SHA256, SOURCE, PART)
+        journal.begin(KEY, "id")
+        journal.land(KEY, 1, '"one"')
+        assert journal.abandoned() == ([] if status in NEEDED else [journal.find(KEY)])
+
+    async def main() -> None:
+        ledger = await SqlLedger.open(path)
+        try:
+            if status:
+                await ledger.create(Upload(id=SOURCE, status=status, **row))
+            await ledger.create(Upload(id=SOURCE[::-1], **row))
+            await asyncio.to_thread(test, LedgerJournal(ledger))
+        finally:
+            await ledger.close()
+
+    migrate(path)
+    asyncio.run(main())
 
 
 def test_a_ledger_that_is_closed_or_away_is_down(tmp_path, monkeypatch):
@@ -177,9 +211,9 @@ def test_a_ledger_that_is_closed_or_away_is_down(tmp_path, monkeypatch):
         journals.append(LedgerJournal(ledger))
         await ledger.close()
         with pytest.raises(LedgerDown):
-            await asyncio.to_thread(journals[0].intend, KEY, SHA256, PART)
+            await asyncio.to_thread(journals[0].intend, KEY, SHA256, SOURCE, PART)
         with pytest.raises(LedgerDown):
-            await asyncio.to_thread(journals[0].all)
+            await asyncio.to_thread(journals[0].abandoned)
 
     asyncio.run(main())
     with pytest.raises(LedgerDown):  # the loop is closed by now

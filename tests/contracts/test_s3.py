@@ -34,7 +34,8 @@ class Rig:
         self.bucket = bucket
         self.other = other
         self.now = 1000.0
-        self.journal = RecordingJournal(lambda: self.now)
+        self.needed = set()
+        self.journal = RecordingJournal(lambda: self.now, self.needed.__contains__)
         self.stores = []
         self.client = raw(bucket)
         self.store = self.restarted()
@@ -63,7 +64,7 @@ class Rig:
         assert self.stored(content) == data
         assert self.head(content)["Metadata"] == {"sha256": content.sha256}
         assert unfinished(self.bucket) == []
-        assert self.journal.all() == []
+        assert self.journal.abandoned() == []
 
 
 def content_of(data, extension=".wav", folder="audio") -> Content:
@@ -71,8 +72,8 @@ def content_of(data, extension=".wav", folder="audio") -> Content:
     return Content(f"{folder}/{sha256[:16]}{extension}", sha256, len(data))
 
 
-def staged(data) -> Staged:
-    return Staged(lambda: io.BytesIO(data))
+def staged(data, source="upload") -> Staged:
+    return Staged(source, lambda: io.BytesIO(data))
 
 
 @pytest.fixture
@@ -313,7 +314,7 @@ def test_after_a_failure_at_any_request_another_process_ends_what_was_begun(rig,
     content = content_of(rig.long)
     with pytest.raises(StoreDown):
         rig.store.publish(content, staged(rig.long))
-    landed = sum(len(transfer.parts) for transfer in rig.journal.all())
+    landed = sum(len(transfer.parts) for transfer in rig.journal.abandoned())
     first = rig.store
     assert rig.restarted().publish(content, staged(rig.long))
     rig.assert_whole(content, rig.long)
@@ -338,7 +339,7 @@ def test_after_a_failure_of_the_journal_at_any_call_another_process_ends_what_wa
 def test_an_intent_without_an_id_aborts_what_has_begun_under_exactly_its_key(rig):
     content = content_of(rig.long)
     longer = content.key + "x"
-    rig.journal.intend(content.key, content.sha256, rig.bucket.part)
+    rig.journal.intend(content.key, content.sha256, "upload", rig.bucket.part)
     for key in (content.key, content.key, longer):
         rig.client.create_multipart_upload(Bucket=rig.bucket.name, Key=key)
     assert rig.store.publish(content, staged(rig.long))
@@ -522,7 +523,7 @@ def test_a_source_that_is_too_short_is_told_as_lost_bytes_and_nothing_is_begun(r
             rig.store.publish(content_of(data), staged(data[:-1]))
         assert rig.store.stat(content_of(data).key) is None
     assert unfinished(rig.bucket) == []
-    assert rig.journal.all() == []
+    assert rig.journal.abandoned() == []
 
 
 def test_a_source_that_gets_shorter_meanwhile_is_told_as_lost_bytes(rig):
@@ -533,7 +534,7 @@ def test_a_source_that_gets_shorter_meanwhile_is_told_as_lost_bytes(rig):
         return io.BytesIO(rig.long if len(opened) == 1 else rig.long[:10])
 
     with pytest.raises(BytesLost):
-        rig.store.publish(content_of(rig.long), Staged(shorter))
+        rig.store.publish(content_of(rig.long), Staged("upload", shorter))
 
 
 def test_a_short_content_that_is_not_what_was_received_is_not_published(rig):
@@ -548,7 +549,7 @@ def test_a_source_that_cannot_be_read_is_the_spool(rig):
             raise OSError(5, "Input/output error")
 
     with pytest.raises(SpoolDown, match="Input/output"):
-        rig.store.publish(content_of(SHORT), Staged(lambda: Broken(SHORT)))
+        rig.store.publish(content_of(SHORT), Staged("upload", lambda: Broken(SHORT)))
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -724,6 +725,121 @@ def test_readers_are_sent_to_a_public_bucket_or_with_a_signature_or_not_at_all(r
             assert answer.read() == SHORT
 
 
+# What is shipped ahead
+
+
+def test_what_was_shipped_is_not_sent_again_and_costs_no_request_more(rig):
+    content, part = content_of(rig.long), rig.bucket.part
+    for upto in (part, part + 1, 2 * part - 1, 3 * part):
+        rig.store.ship(content, staged(rig.long[:upto]), upto)
+        assert rig.store.calls.count("UploadPart") == upto // part
+        assert rig.store.stat(content.key) is None
+    rig.store.calls.clear()
+    assert rig.store.publish(content, staged(rig.long))
+    assert sorted(rig.store.calls) == ["CompleteMultipartUpload", "HeadObject", "UploadPart"]
+    rig.assert_whole(content, rig.long)
+
+
+def test_the_stride_is_a_part_of_what_goes_in_parts(rig):
+    part = rig.bucket.part
+    assert [rig.store.stride(length) for length in (0, part, part + 1, 3 * part)] == [None, None, part, part]
+    assert rig.store.stride(2 * MOST * part) > part
+
+
+def test_what_a_liar_has_shipped_is_in_nobodys_object(rig):
+    content, part = content_of(rig.long), rig.bucket.part
+    rig.store.ship(content, staged(bytes(len(rig.long)), "liar"), 2 * part)
+    rig.store.ship(content, staged(rig.long, "honest"), 2 * part)
+    assert rig.store.calls.count("UploadPart") == 2, "the transfer is the liar's as long as nobody publishes"
+    assert rig.store.publish(content, staged(rig.long, "honest"))
+    assert rig.store.calls.count("UploadPart") == 2 + 4
+    rig.assert_whole(content, rig.long)
+
+
+def test_parts_of_the_same_upload_that_were_to_be_something_else_are_not_used(rig):
+    content, part = content_of(rig.long), rig.bucket.part
+    claimed = Content(content.key, content.sha256[:16] + "0" * 48, content.length)
+    rig.store.ship(claimed, staged(bytes(len(rig.long))), 2 * part)
+    assert rig.store.publish(content, staged(rig.long))
+    rig.assert_whole(content, rig.long)
+
+
+@pytest.mark.parametrize("fault", ["lose", "deafen"])
+@pytest.mark.parametrize("number", range(1, 5))
+def test_after_a_failure_of_any_request_of_a_shipment_another_process_goes_on(rig, fault, number):
+    content, part = content_of(rig.long), rig.bucket.part
+    setattr(rig.store, fault, number)
+    with pytest.raises(StoreDown):
+        rig.store.ship(content, staged(rig.long), 3 * part)
+    begun = rig.journal.find(content.key)
+    rig.restarted().ship(content, staged(rig.long), 3 * part)
+    assert rig.store.calls.count("UploadPart") == 3 - len(begun.parts)
+    assert rig.store.publish(content, staged(rig.long))
+    assert rig.store.calls.count("UploadPart") == 4 - len(begun.parts)
+    rig.assert_whole(content, rig.long)
+
+
+def test_a_shipment_that_vanished_is_begun_again(r2):
+    content, part = content_of(r2.long), r2.bucket.part
+    r2.store.ship(content, staged(r2.long), part)
+    begun = r2.journal.find(content.key)
+    r2.client.abort_multipart_upload(Bucket=r2.bucket.name, Key=content.key, UploadId=begun.id)
+    with pytest.raises(StoreDown, match="vanished"):
+        r2.store.ship(content, staged(r2.long), 2 * part)
+    r2.store.ship(content, staged(r2.long), 2 * part)
+    assert r2.store.publish(content, staged(r2.long))
+    r2.assert_whole(content, r2.long)
+
+
+def test_bytes_that_are_not_there_are_not_shipped(rig):
+    with pytest.raises(BytesLost):
+        rig.store.ship(content_of(rig.long), staged(b"too few"), rig.bucket.part)
+    assert rig.store.calls == []
+
+
+def test_a_shipment_that_is_told_that_it_is_enough_lands_what_is_under_way(rig):
+    content, part = content_of(rig.long), rig.bucket.part
+    rig.restarted(concurrency=1)
+    with pytest.raises(Suspended):
+        rig.store.ship(content, staged(rig.long), 3 * part, enough=lambda: "UploadPart" in rig.store.calls)
+    assert list(rig.journal.find(content.key).parts) == [1]
+    with pytest.raises(Suspended):
+        rig.store.ship(content, staged(rig.long), 3 * part, enough=lambda: True)
+    assert rig.store.calls.count("UploadPart") == 1
+
+
+def test_a_shipment_that_is_halted_breaks_off_what_is_under_way(rig):
+    content, part = content_of(rig.long), rig.bucket.part
+    with pytest.raises(Suspended):
+        rig.store.ship(content, staged(rig.long), 3 * part, halted=lambda: "UploadPart" in rig.store.calls)
+    assert rig.restarted().publish(content, staged(rig.long))
+    rig.assert_whole(content, rig.long)
+
+
+def test_what_is_whole_goes_before_what_is_shipped(rig):
+    """Under the same key it waits for the part that is under way, and for nothing more."""
+    content, part = content_of(rig.long), rig.bucket.part
+    rig.restarted(concurrency=1)
+    waits, results = threading.Event(), []
+    hold = rig.store._keys.hold
+    rig.store._keys.hold = lambda *key: (waits.set(), hold(*key))[1]
+    publishing = threading.Thread(target=lambda: results.append(rig.store.publish(content, staged(rig.long))))
+
+    def then(_) -> None:
+        if rig.store.calls.count("UploadPart") == 1 and not publishing.ident:
+            waits.clear()
+            publishing.start()
+            waits.wait(10)
+
+    rig.store.then = then
+    with pytest.raises(Suspended, match="asked"):
+        rig.store.ship(content, staged(rig.long), 3 * part)
+    publishing.join(30)
+    assert results == [True]
+    assert rig.store.calls.count("UploadPart") == 4
+    rig.assert_whole(content, rig.long)
+
+
 # What is swept
 
 
@@ -739,9 +855,40 @@ def test_only_old_transfers_of_the_journal_are_aborted(rig):
     rig.client.create_multipart_upload(Bucket=rig.bucket.name, Key="somebody/elses")
     assert rig.restarted().sweep(1500) == 1
     assert sorted(unfinished(rig.bucket)) == sorted([young.key, "somebody/elses"])
-    assert [transfer.key for transfer in rig.journal.all()] == [young.key]
+    assert [transfer.key for transfer in rig.journal.abandoned()] == [young.key]
     assert rig.store.publish(old, staged(rig.long))
     assert rig.stored(old) == rig.long
+
+
+def test_a_transfer_that_an_upload_can_go_on_with_is_not_aborted_however_old(rig):
+    content = content_of(rig.long)
+    rig.store.lose = 7
+    with pytest.raises(StoreDown):
+        rig.store.publish(content, staged(rig.long))
+    rig.needed.add("upload")
+    assert rig.restarted().sweep(9e9) == 0
+    assert rig.store.publish(content, staged(rig.long))
+    assert "UploadPart" not in rig.store.calls
+    rig.needed.clear()
+    rig.assert_whole(content, rig.long)
+
+
+def test_a_transfer_that_was_begun_anew_while_it_was_swept_is_left_alone(rig):
+    content = content_of(rig.long)
+    rig.store.lose = 7
+    with pytest.raises(StoreDown):
+        rig.store.publish(content, staged(rig.long))
+    listed = rig.journal.abandoned()
+    rig.now = 2000.0
+    rig.restarted().lose = 6
+    with pytest.raises(StoreDown):
+        rig.store.publish(content, staged(rig.long, "another"))
+    rig.journal.abandoned = lambda: listed
+    assert rig.store.sweep(9e9) == 0
+    assert rig.restarted().publish(content, staged(rig.long, "another"))
+    assert rig.store.calls.count("UploadPart") == 1
+    del rig.journal.abandoned
+    rig.assert_whole(content, rig.long)
 
 
 def test_a_transfer_that_another_process_has_given_up_is_tried_again(r2):
@@ -785,7 +932,7 @@ options = msgspec.json.decode(sys.argv[1], type=S3Options)
 path, sha256, length = sys.argv[2], sys.argv[3], int(sys.argv[4])
 store = S3Store(options, RecordingJournal())
 store.stat("audio/0")
-source = Staged(lambda: open(path, "rb", buffering=0), path)
+source = Staged("upload", lambda: open(path, "rb", buffering=0), path)
 before = high()
 store.publish(Content("audio/" + sha256[:16], sha256, length), source)
 print(high() - before)

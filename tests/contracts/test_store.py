@@ -41,7 +41,7 @@ class Rig:
         self.count += 1
         path = self.spool / f"{self.count:032x}"
         path.write_bytes(data)
-        return Staged(lambda: path.open("rb", buffering=0), str(path))
+        return Staged(path.name, lambda: path.open("rb", buffering=0), str(path))
 
     def publish(self, data: bytes, key: str | None = None, claimed: bytes | None = None) -> Content:
         sha256 = hashlib.sha256(data if claimed is None else claimed).hexdigest()
@@ -77,7 +77,7 @@ def rig(request, tmp_path):
 def in_buckets(bucket, spool):
     journal = RecordingJournal()
     store = S3Store(options(bucket), journal)
-    yield Rig(store, spool, leftovers=lambda: unfinished(bucket) + journal.all())
+    yield Rig(store, spool, leftovers=lambda: unfinished(bucket) + journal.abandoned())
     store.close()
 
 
@@ -149,7 +149,7 @@ def test_a_source_that_is_missing_is_told_as_lost_bytes(rig, compare):
 
     content = Content("files/0123456789abcdef", hashlib.sha256(DATA).hexdigest(), len(DATA))
     with pytest.raises(BytesLost):
-        rig.store.publish(content, Staged(missing, str(rig.spool / "missing")), compare=compare)
+        rig.store.publish(content, Staged("missing", missing, str(rig.spool / "missing")), compare=compare)
     assert list(rig.store.keys()) == []
     assert rig.leftovers() == []
 
@@ -158,7 +158,7 @@ def test_a_spool_without_files_is_copied_from(tmp_path):
     (tmp_path / "store").mkdir()
     rig = Rig(FilesystemStore(tmp_path / "store"), tmp_path, tmp_path / "store")
     content = Content("files/0123456789abcdef", hashlib.sha256(DATA).hexdigest(), len(DATA))
-    assert rig.store.publish(content, Staged(lambda: io.BytesIO(DATA)))
+    assert rig.store.publish(content, Staged("upload", lambda: io.BytesIO(DATA)))
     assert read(rig.store, content.key) == DATA
     assert rig.leftovers() == []
 
@@ -287,7 +287,9 @@ def test_no_descriptor_is_left_open(rig):
 
 def test_memory_gives_a_reader_of_its_own():
     store = MemoryStore()
-    store.publish(Content("files/a", hashlib.sha256(DATA).hexdigest(), len(DATA)), Staged(lambda: io.BytesIO(DATA)))
+    store.publish(
+        Content("files/a", hashlib.sha256(DATA).hexdigest(), len(DATA)), Staged("upload", lambda: io.BytesIO(DATA))
+    )
     first, second = store.open("files/a"), store.open("files/a")
     assert (first.read(), second.read()) == (DATA, DATA)
 

@@ -13,6 +13,7 @@ import pytest
 
 from rig.elsewhere import MIB, PART, send, server_with, status, wait_for
 from rig.r2 import R2, Cut, Fault
+from rig.server import Server
 from rig.tus import Client
 
 pytestmark = pytest.mark.crash
@@ -66,6 +67,100 @@ def test_killed_at_a_request_to_the_bucket(tmp_path, data, operation, nth, cut):
             assert len(sent) <= PARTS + FLYING
         server.stop()
         assert server.spooled() == []
+
+
+def begin(server: Server, data: bytes) -> str:
+    """Create an upload that declares what it will be; return its path."""
+    with Client(server.port) as client:
+        return client.create(len(data), "song.wav", sha256=hashlib.sha256(data).hexdigest())
+
+
+def go_on(server: Server, path: str, data: bytes, upto: int) -> None:
+    """Send the next bytes, in bodies of a part each, from where the server is."""
+    with Client(server.port) as client:
+        while (at := client.head(path).offset) < upto:
+            assert client.patch(path, at, data[at : min(at + PART, upto)]).status == 204
+
+
+def test_parts_are_shipped_while_the_rest_is_still_coming(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        path = begin(server, LONG)
+        for count in range(1, PARTS):
+            go_on(server, path, LONG, count * PART)
+            r2.wait("UploadPart", count=count, answered=True)
+        assert r2.bucket().objects == {}
+        go_on(server, path, LONG, len(LONG))
+        wait_for(server, path)
+        check(r2, LONG)
+        assert sorted(seen.part for seen in r2.requests("UploadPart")) == list(range(1, PARTS + 1))
+        assert len(r2.requests(key=key_of(LONG))) == PARTS + 3
+
+
+def test_nothing_is_shipped_where_it_is_not_to_be(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path, OVERLAP="false") as server:
+        path = begin(server, LONG)
+        go_on(server, path, LONG, len(LONG) - 1)
+        assert r2.requests("CreateMultipartUpload") == []
+        go_on(server, path, LONG, len(LONG))
+        wait_for(server, path)
+        check(r2, LONG)
+
+
+SHIPPED = [("CreateMultipartUpload", 1), ("UploadPart", 1), ("UploadPart", PARTS - 1)]
+
+
+@pytest.mark.parametrize("cut", [Cut.BODY, Cut.ANSWER], ids=["not carried out", "carried out"])
+@pytest.mark.parametrize(("operation", "nth"), SHIPPED, ids=[f"{name} {nth}" for name, nth in SHIPPED])
+def test_killed_while_it_is_shipped(tmp_path, operation, nth, cut):
+    """The client goes on where it was told, and only parts that were in flight are sent again."""
+    upto = (PARTS - 1) * PART
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        path = begin(server, LONG)
+        told = threading.Event()
+        r2.inject(Fault(operation=operation, nth=nth, cut=cut, strike=lambda _: told.wait() and server.kill()))
+        go_on(server, path, LONG, upto)
+        told.set()
+        assert server.wait_dead(20)
+        r2.calm()
+        server.start()
+        with Client(server.port) as client:
+            assert client.head(path).offset == upto
+        go_on(server, path, LONG, len(LONG))
+        assert wait_for(server, path)["attempts"] == 0
+        check(r2, LONG)
+        sent = [seen.part for seen in r2.requests("UploadPart")]
+        assert set(sent) == set(range(1, PARTS + 1))
+        assert len(sent) <= PARTS + FLYING
+
+
+def test_what_was_shipped_of_an_upload_that_never_ends_is_swept(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        path = begin(server, LONG)
+        go_on(server, path, LONG, 2 * PART)
+        r2.wait("UploadPart", count=2, answered=True)
+        server.stop()
+        assert server.command("sweep").returncode == 0
+        assert len(r2.bucket().multiparts) == 1, "its client may come back"
+        server.start()
+        with Client(server.port) as client:
+            assert client.delete(path).status == 204
+        server.stop()
+        assert server.command("sweep").returncode == 0
+        check(r2)
+
+
+def test_what_was_shipped_of_a_content_that_is_another_than_declared_is_never_read(tmp_path):
+    lie = LONG[:-1] + bytes([LONG[-1] ^ 1])
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        path = begin(server, LONG)
+        go_on(server, path, lie, 4 * PART)
+        r2.wait("UploadPart", count=4, answered=True)
+        with Client(server.port) as client:
+            assert client.patch(path, 4 * PART, lie[4 * PART :]).status == 460
+            assert client.head(path).status == 410
+        honest = send(server, LONG)
+        wait_for(server, honest)
+        check(r2, LONG)
 
 
 def test_a_client_is_told_at_once_and_head_depends_on_the_ledger_alone(tmp_path):
@@ -142,7 +237,7 @@ def test_delete_in_the_middle_of_a_transfer_ends_it_and_leaves_nothing(tmp_path)
             assert client.delete(path).status == 204
             assert client.head(path).status == 404
         r2.pace.rate = None
-        again = send(server, LONG)  # the same content is a new upload, and goes on with what is there
+        again = send(server, LONG)  # the same content is a new upload, and begins anew
         wait_for(server, again)
         check(r2, LONG)
 

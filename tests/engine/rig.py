@@ -19,6 +19,7 @@ from tusplyr.engine.engine import Engine, Means
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.intake import Intake, Pace
 from tusplyr.engine.offload import Offload
+from tusplyr.engine.overlap import Overlap
 from tusplyr.engine.publish import Publisher
 from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
@@ -119,9 +120,12 @@ class Rig:
     slots: int = 2
     wait: float = 0.0
     redirect: bool = False
+    overlaps: bool = False
 
     def __post_init__(self) -> None:
         self.offload = Offload(4, gather=0)
+        parts = {"shipper": self.store, "ledger": self.ledger, "spool": self.spool, "offload": self.offload}
+        self.overlap = Overlap(**parts) if self.overlaps else None
         self.claims = LocalClaims(self.patience)
         self.tally = Tally()
         self.publisher = Publisher(
@@ -132,6 +136,7 @@ class Rig:
             offload=self.offload,
             tally=self.tally,
             handover=Handover(self.wait),
+            overlap=self.overlap,
             clock=self.clock,
         )
         intake = Intake(self.ledger, self.publisher, self.offload, self.pace)
@@ -157,7 +162,6 @@ class Rig:
         )
         self.sweeper = Sweeper(
             ledger=self.ledger,
-            queue=self.ledger,
             spool=self.spool,
             store=self.store,
             claims=self.claims,
@@ -195,11 +199,13 @@ class Rig:
             clock=self.clock,
         )
 
-    async def create(self, length: int, *script: Any, known: bool = False) -> Upload:
+    async def create(
+        self, length: int | None, *script: Any, known: bool = False, declared: str | None = None
+    ) -> Upload:
         """Make an upload; with a script, its body is the first append."""
         body = ScriptedBody(*script, known=known)
         body_length = sum(map(len, script)) if known else None
-        command = Create(length=length, media=WAV, append=bool(script), body_length=body_length)
+        command = Create(length=length, media=WAV, append=bool(script), body_length=body_length, declared=declared)
         return (await self.engine.create(command, body)).upload
 
     async def append(self, upload_id: str, offset: int, body: ScriptedBody, length: int | None = None) -> Upload:

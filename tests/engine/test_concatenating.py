@@ -453,7 +453,7 @@ def test_a_disk_that_cannot_read_a_partial_upload_is_waited_for(make, run):
             staged = super().staged(upload_id)
             if upload_id != self.torn:
                 return staged
-            return Staged(lambda: Broken(staged.open()))
+            return Staged(upload_id, lambda: Broken(staged.open()))
 
     class Broken:
         def __init__(self, file):

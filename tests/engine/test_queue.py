@@ -22,7 +22,7 @@ class Spool(MemorySpool):
         def fail():
             raise RuntimeError("what nobody expected")
 
-        return Staged(fail)
+        return Staged(upload_id, fail)
 
 
 class Store(MemoryStore):

@@ -9,14 +9,14 @@ from tusplyr.ledger.memory import MemoryJournal
 class RecordingJournal(MemoryJournal):
     """Notes each call that writes, and fails at those that it is told to."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: Callable[[], float] = time.time, needed: Callable[[str], bool] = lambda _: False) -> None:
+        super().__init__(clock, needed)
         self.calls: list[str] = []
         self.failing: dict[int, Exception] = {}  # by number of a call, from 1
 
-    def intend(self, key: str, sha256: str, part_size: int) -> None:
+    def intend(self, key: str, sha256: str, source: str, part_size: int) -> None:
         self._note("intend")
-        super().intend(key, sha256, part_size)
+        super().intend(key, sha256, source, part_size)
 
     def begin(self, key: str, multipart_id: str) -> None:
         self._note("begin")

@@ -78,11 +78,13 @@ class Client:
         self.send(body)
         return self.reply(bodiless=method == "HEAD")
 
-    def create(self, length: int, name: str | None = None, body: bytes | None = None) -> str:
+    def create(self, length: int, name: str | None = None, body: bytes | None = None, sha256: str | None = None) -> str:
         """Create an upload and return its path. With a body, its first bytes come along."""
         headers = VERSION | {"Upload-Length": str(length)}
-        if name is not None:
-            headers["Upload-Metadata"] = "filename " + base64.b64encode(name.encode()).decode()
+        said = {key: value for key, value in (("filename", name), ("sha256", sha256)) if value is not None}
+        if said:
+            pairs = (f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in said.items())
+            headers["Upload-Metadata"] = ",".join(pairs)
         if body is not None:
             headers |= APPEND
         reply = self.request("POST", "/files", headers, body or b"")

@@ -16,6 +16,7 @@ from tusplyr.core.model import Reason, Status
 
 OPEN = frozenset({Status.RECEIVING, Status.ASSEMBLING})  # more bytes may come
 WAITING = frozenset({Status.RECEIVED, Status.ASSEMBLING})  # the server has something to do
+NEEDED = OPEN | WAITING  # its bytes in the spool are
 
 TRANSITIONS: dict[tuple[Status, Status], frozenset[Reason | None]] = {
     (Status.RECEIVING, Status.RECEIVED): frozenset({None}),

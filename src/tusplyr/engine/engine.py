@@ -214,6 +214,8 @@ class Engine:
         What is being published ends, too, where that would take long, and nobody waits for it any more.
         """
         self._publisher.handover.end()
+        if self._publisher.overlap:
+            self._publisher.overlap.stop()
         self._claims.stop_all(why)
 
     async def run_blocking(self, function: Callable[..., Result], *args: object) -> Result:

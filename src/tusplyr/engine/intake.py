@@ -92,7 +92,7 @@ class _Reception:
         self._publisher = intake.publisher
         self._offload = intake.offload
         self._pace = intake.pace
-        self._trail = Trail(upload, sink, intake.ledger, intake.offload)
+        self._trail = Trail(upload, sink, intake.ledger, intake.offload, intake.publisher.overlap)
         self._writing = Writing(sink, body, intake.offload)
         self._placement: Placement | None = None
         self._due: float | None = None  # when the first unacknowledged byte has waited long enough

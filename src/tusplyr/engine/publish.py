@@ -19,6 +19,7 @@ from tusplyr.core.errors import BytesLost, Conflict, NoSpace, SpoolDown, StoreDo
 from tusplyr.core.model import STUCK_AFTER, Content, Reason, Status, Upload
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.offload import Offload
+from tusplyr.engine.overlap import Overlap
 from tusplyr.engine.tally import Tally
 from tusplyr.ports import Halted, Ledger, Queue, Spool, Store, never
 
@@ -53,6 +54,7 @@ class Publisher:
     Args:
         offload: runs what is done on disk.
         transfers: runs what a store that is not prompt does; that takes its time, so it has threads of its own.
+        overlap: has shipped some of it ahead, where uploads are.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class Publisher:
         tally: Tally,
         transfers: Offload | None = None,
         handover: Handover | None = None,
+        overlap: Overlap | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.handover = handover or Handover()
+        self.overlap = overlap
         self._transfers = transfers or offload
         self._ledger = ledger
         self._queue = queue
@@ -141,6 +145,8 @@ class Publisher:
 
     async def _put(self, upload_id: str, content: Content, halted: Halted) -> None:
         """Bring the bytes under their key, unless the same are there. Only known content is believed unread."""
+        if self.overlap:
+            self.overlap.end(upload_id)
         known = await self._ledger.content(content.key)
         same = known is not None and known.sha256 == content.sha256
         if halted():

@@ -12,16 +12,15 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from tusplyr.core.errors import StoreDown, Superseded, Unavailable
-from tusplyr.core.lifecycle import OPEN, WAITING
+from tusplyr.core.lifecycle import NEEDED
 from tusplyr.core.model import Reason, Status
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.tally import Tally
-from tusplyr.ports import Claims, Ledger, Queue, Spool, Store
+from tusplyr.ports import Claims, Ledger, Spool, Store
 
 log = logging.getLogger(__name__)
 
 GRACE = 3600.0  # seconds that a spool file or copy without a row is left alone: its request may be under way
-NEEDED = OPEN | WAITING
 
 
 class SweepReport(Struct, frozen=True):
@@ -58,7 +57,6 @@ class Sweeper:
         self,
         *,
         ledger: Ledger,
-        queue: Queue,
         spool: Spool,
         store: Store,
         claims: Claims,
@@ -70,7 +68,6 @@ class Sweeper:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
-        self._queue = queue
         self._spool = spool
         self._store = store
         self._claims = claims
@@ -103,9 +100,7 @@ class Sweeper:
         return report
 
     async def _unfinished(self, before: float) -> int:
-        """Have the store remove what it left unfinished, but for what an upload that waits may go on with."""
-        if not self._store.prompt and (since := (await self._queue.backlog()).since) is not None:
-            before = min(before, since)  # a transfer begins after its upload was created
+        """Have the store remove what it left unfinished."""
         try:
             return await self._reading.run(self._store.sweep, before)
         except StoreDown as error:

@@ -9,6 +9,7 @@ import asyncio
 
 from tusplyr.core.model import Upload
 from tusplyr.engine.offload import Offload, joined
+from tusplyr.engine.overlap import Overlap
 from tusplyr.engine.sink import Mark, Sink
 from tusplyr.ports import Ledger
 
@@ -21,12 +22,15 @@ class Trail:
         offset: where the newest checkpoint that was begun will bring it.
     """
 
-    def __init__(self, row: Upload, sink: Sink, ledger: Ledger, offload: Offload) -> None:
+    def __init__(
+        self, row: Upload, sink: Sink, ledger: Ledger, offload: Offload, overlap: Overlap | None = None
+    ) -> None:
         self.row = row
         self.offset = row.offset
         self._sink = sink
         self._ledger = ledger
         self._offload = offload
+        self._overlap = overlap
         self._running: asyncio.Task[None] | None = None
 
     async def checkpoint(self, *, ended: bool = False, always: bool = False) -> None:
@@ -52,4 +56,7 @@ class Trail:
         """Sync the bytes, then move the row to them: the law."""
         if self._sink.synced < mark.at:
             await self._offload.run(self._sink.sync)
+        before = self.row.offset
         self.row = await self._ledger.checkpoint(self.row, mark.at, mark.digest)
+        if self._overlap:
+            self._overlap.note(before, self.row)

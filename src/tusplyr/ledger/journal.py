@@ -32,9 +32,10 @@ class LedgerJournal:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
 
-    def intend(self, key: str, sha256: str, part_size: int) -> None:
+    def intend(self, key: str, sha256: str, source: str, part_size: int) -> None:
         """See `Journal.intend`."""
-        transfer = {"key": key, "sha256": sha256, "part_size": part_size, "id": None, "begun_at": self._clock()}
+        transfer = {"key": key, "sha256": sha256, "source": source, "part_size": part_size, "id": None}
+        transfer["begun_at"] = self._clock()
         self._commit(Step(self._sql.unland, {"key": key}), Step(self._sql.intend, transfer))
 
     def begin(self, key: str, multipart_id: str) -> None:
@@ -53,9 +54,9 @@ class LedgerJournal:
         """See `Journal.forget`."""
         self._commit(Step(self._sql.unland, {"key": key}), Step(self._sql.forget, {"key": key}))
 
-    def all(self) -> list[Multipart]:
-        """See `Journal.all`."""
-        return list(_transfers(self._wait(self._ledger.read(self._sql.transfers, {}))))
+    def abandoned(self) -> list[Multipart]:
+        """See `Journal.abandoned`."""
+        return list(_transfers(self._wait(self._ledger.read(self._sql.abandoned, {}))))
 
     def _commit(self, *steps: Step) -> None:
         self._wait(self._ledger.committer.commit(*steps))
@@ -77,6 +78,14 @@ class LedgerJournal:
 
 def _transfers(rows: Iterable[Any]) -> Iterator[Multipart]:
     """Yield what is written down, made of rows that are the same but for one part each."""
-    for (key, sha256, part_size, multipart_id, begun_at), group in groupby(rows, itemgetter(0, 1, 2, 3, 4)):
+    for (key, sha256, source, part_size, multipart_id, begun_at), group in groupby(rows, itemgetter(*range(6))):
         parts = {number: etag for *_, number, etag in group if number is not None}
-        yield Multipart(key=key, sha256=sha256, part_size=part_size, id=multipart_id, parts=parts, begun_at=begun_at)
+        yield Multipart(
+            key=key,
+            sha256=sha256,
+            source=source,
+            part_size=part_size,
+            id=multipart_id,
+            parts=parts,
+            begun_at=begun_at,
+        )

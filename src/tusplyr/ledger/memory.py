@@ -138,17 +138,20 @@ class MemoryJournal:
 
     Args:
         clock: returns Unix seconds.
+        needed: says of an upload that it may still be published.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, needed: Callable[[str], bool] = lambda _: False) -> None:
         self._clock = clock
+        self._needed = needed
         self._transfers: dict[str, Multipart] = {}
         self._lock = threading.Lock()
 
-    def intend(self, key: str, sha256: str, part_size: int) -> None:
+    def intend(self, key: str, sha256: str, source: str, part_size: int) -> None:
         """See `Journal.intend`."""
+        transfer = Multipart(key=key, sha256=sha256, source=source, part_size=part_size, begun_at=self._clock())
         with self._lock:
-            self._transfers[key] = Multipart(key=key, sha256=sha256, part_size=part_size, begun_at=self._clock())
+            self._transfers[key] = transfer
 
     def begin(self, key: str, multipart_id: str) -> None:
         """See `Journal.begin`."""
@@ -172,10 +175,11 @@ class MemoryJournal:
         with self._lock:
             self._transfers.pop(key, None)
 
-    def all(self) -> list[Multipart]:
-        """See `Journal.all`."""
+    def abandoned(self) -> list[Multipart]:
+        """See `Journal.abandoned`."""
         with self._lock:
-            return [self._transfers[key] for key in sorted(self._transfers)]
+            transfers = [self._transfers[key] for key in sorted(self._transfers)]
+        return [transfer for transfer in transfers if not self._needed(transfer.source)]
 
     def _known(self, key: str) -> Multipart:
         if key not in self._transfers:

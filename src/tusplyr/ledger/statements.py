@@ -66,7 +66,7 @@ class Statements(Struct, frozen=True, kw_only=True):
         unland: delete the parts of one.
         forget: delete one, of which there are no parts.
         transfer: a transfer by ``key``, once for each of its parts.
-        transfers: all of them likewise.
+        abandoned: those likewise whose upload is not going to be published.
     """
 
     create: str
@@ -91,7 +91,7 @@ class Statements(Struct, frozen=True, kw_only=True):
     unland: str
     forget: str
     transfer: str
-    transfers: str
+    abandoned: str
 
 
 def compile_for(dialect: Dialect) -> Statements:
@@ -125,7 +125,7 @@ def compile_for(dialect: Dialect) -> Statements:
         unland=sql(delete(landed_parts).where(landed_parts.c.key == bindparam("key"))),
         forget=sql(delete(transfers).where(transfers.c.key == bindparam("key"))),
         transfer=sql(_transfers().where(transfers.c.key == bindparam("key"))),
-        transfers=sql(_transfers()),
+        abandoned=sql(_abandoned()),
     )
 
 
@@ -184,7 +184,7 @@ def _remember(insert_into: Callable[[Table], Any]) -> ClauseElement:
 
 def _intend(insert_into: Callable[[Table], Any]) -> ClauseElement:
     new = insert_into(transfers).values({name: bindparam(name) for name in transfers.c.keys()})  # noqa: SIM118 - as above
-    anew = {name: new.excluded[name] for name in ("sha256", "part_size", "id", "begun_at")}
+    anew = {name: new.excluded[name] for name in ("sha256", "source", "part_size", "id", "begun_at")}
     return new.on_conflict_do_update(index_elements=["key"], set_=anew)  # type: ignore[no-any-return]  # as above
 
 
@@ -196,7 +196,12 @@ def _land(insert_into: Callable[[Table], Any]) -> ClauseElement:
 
 
 def _transfers() -> Select[Any]:
-    columns = transfers.c.key, transfers.c.sha256, transfers.c.part_size, transfers.c.id, transfers.c.begun_at
+    columns = [transfers.c[name] for name in ("key", "sha256", "source", "part_size", "id", "begun_at")]
     both = transfers.outerjoin(landed_parts, landed_parts.c.key == transfers.c.key)
     query = select(*columns, landed_parts.c.number, landed_parts.c.etag).select_from(both)
     return query.order_by(transfers.c.key, landed_parts.c.number)
+
+
+def _abandoned() -> Select[Any]:
+    needed = select(uploads.c.id).where(uploads.c.id == transfers.c.source, text(f"NOT {ENDED}"))
+    return _transfers().where(~needed.exists())

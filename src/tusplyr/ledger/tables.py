@@ -69,6 +69,7 @@ transfers = Table(
     Column("part_size", BigInteger, nullable=False),
     Column("id", Text),
     Column("begun_at", Double, nullable=False),
+    Column("source", String(32), nullable=False, server_default=""),
     sqlite_with_rowid=False,
 )
 

@@ -107,6 +107,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     publish_slots: Annotated[
         int, whole(1, 64), "Uploads that are sent to the bucket at once; each reads its own file from disk."
     ] = 2
+    overlap: Annotated[
+        bool,
+        kinds.SWITCH,
+        "Send full parts of an upload to the bucket while the rest is still coming, where its client has declared the "
+        "SHA-256 of it all.",
+    ] = True
     wait_for_stored: Annotated[
         float,
         duration(zero=True, most=300.0),

@@ -116,7 +116,7 @@ class DiskSpool:
             with _translated(upload_id):
                 return Path(path).open("rb", buffering=0)
 
-        return Staged(read, path)
+        return Staged(upload_id, read, path)
 
     def graft(self, upload_id: str, source_id: str, at: int, count: int) -> None:
         """See `ports.Spool.graft`."""

@@ -42,7 +42,7 @@ class MemorySpool:
 
     def staged(self, upload_id: str) -> Staged:
         """See `ports.Spool.staged`."""
-        return Staged(lambda: io.BytesIO(bytes(self._file(upload_id))))
+        return Staged(upload_id, lambda: io.BytesIO(bytes(self._file(upload_id))))
 
     def graft(self, upload_id: str, source_id: str, at: int, count: int) -> None:
         """See `ports.Spool.graft`."""

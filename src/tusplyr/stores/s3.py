@@ -7,7 +7,7 @@ knows by what, without reading it. (On a server that ignores `If-None-Match` the
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import BinaryIO, cast
 from urllib.parse import quote
 
@@ -18,12 +18,12 @@ from tusplyr.stores.s3_client import Found, S3Client
 from tusplyr.stores.s3_errors import Taken
 from tusplyr.stores.s3_object import S3Object
 from tusplyr.stores.s3_options import S3Options
-from tusplyr.stores.s3_parts import READ, Window, heed
-from tusplyr.stores.s3_transfer import Keys, Transfers
+from tusplyr.stores.s3_parts import READ, Window, heed, part_size
+from tusplyr.stores.s3_transfer import Keys, Load, Transfers
 
 
 class S3Store:
-    """`ports.Store` over buckets that exist."""
+    """`ports.Store` and `ports.Shipper` over buckets that exist."""
 
     prompt = False
 
@@ -36,8 +36,8 @@ class S3Store:
 
     def publish(self, content: Content, source: Staged, *, compare: bool = True, halted: Halted = never) -> bool:
         """See `ports.Store.publish`. One request for a short content; for one of n parts, n + 3."""
-        with self._keys.hold(content.key, halted) as waited:
-            short = content.length <= self._options.single_put_limit
+        short = content.length <= self._options.single_put_limit
+        with nullcontext() if short else self._transfers.urgent(), self._keys.hold(content.key, halted) as waited:
             try:
                 # R2 does not say that it refuses the last request of a transfer on a taken key. And it takes one write
                 # a second for each key, before it looks whether the write is to be refused.
@@ -53,6 +53,17 @@ class S3Store:
                 if there is None:
                     raise StoreDown(f"{content.key}: another process writes it right now") from error
             return there is None or (compare and self._same(content, there, halted))
+
+    def stride(self, length: int) -> int | None:
+        """See `ports.Shipper.stride`: a part."""
+        return None if length <= self._options.single_put_limit else part_size(length, self._options.part_size)
+
+    def ship(
+        self, content: Content, source: Staged, upto: int, *, enough: Halted = never, halted: Halted = never
+    ) -> None:
+        """See `ports.Shipper.ship`. One request for each part, and one before the first."""
+        with self._keys.hold(content.key, _at_once):
+            self._transfers.ship(Load(content, source, upto, halted, enough))
 
     def address(self, key: str) -> str | None:
         """See `ports.Store.address`. A presigned one cannot be known in advance, and holds for a while."""
@@ -76,18 +87,18 @@ class S3Store:
         yield from self._client.keys()
 
     def sweep(self, older_than: float) -> int:
-        """See `ports.Store.sweep`: abort the transfers in the journal that began before that time.
+        """See `ports.Store.sweep`: abort the transfers in the journal that no upload goes on with.
 
-        Those that somebody in this process is at are left alone. One that is given up though its upload still waits to
-        be published begins anew at the next attempt: give it days, not minutes. Nothing else is ever aborted, since it
-        could be somebody else's: a transfer that is in no journal is left to the bucket's own rules.
+        Nothing else is ever aborted, since it could be somebody else's: a transfer that is in no journal is left to the
+        bucket's own rules.
         """
         swept = 0
-        for transfer in self._journal.all():
+        for transfer in self._journal.abandoned():
             if transfer.begun_at < older_than:
                 with suppress(Suspended), self._keys.hold(transfer.key, _at_once):
-                    self._transfers.drop(transfer)
-                    swept += 1
+                    if self._journal.find(transfer.key) == transfer:  # nobody has begun anew since
+                        self._transfers.drop(transfer)
+                        swept += 1
         return swept
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 Owns the order of a multipart transfer: the intent is written down, then it is begun, then its id is written down, then
 each part when it has landed. Must not know single requests or readers. Invariants: what the store may hold of a content
-that is not published is in the journal; a transfer is gone on with only for the content that it was begun for.
+that is not published is in the journal; a transfer is gone on with only for the content, and from the upload, that it
+was begun for, since it may have begun before anybody knew that the bytes are what the client says.
 """
 
 import math
@@ -13,9 +14,12 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from tusplyr.core.errors import BytesLost, StoreDown, Superseded, Suspended
 from tusplyr.core.model import Content
-from tusplyr.ports import Halted, Journal, Multipart, Staged
+from tusplyr.ports import Halted, Journal, Multipart, Staged, never
 from tusplyr.stores.s3_client import S3Client
 from tusplyr.stores.s3_errors import Spoiled, Taken, Vanished
 from tusplyr.stores.s3_options import S3Options
@@ -27,6 +31,27 @@ PATIENCE = (
 )
 
 
+class Load(Struct, frozen=True):
+    """What is to be sent: so many bytes from the start of a source, as far as they are whole parts or all of it.
+
+    Attributes:
+        enough: begin no more parts.
+        halted: end those that are under way as well.
+    """
+
+    content: Content
+    source: Staged
+    upto: int
+    halted: Halted
+    enough: Halted = never
+
+    def check(self) -> None:
+        """Raise `BytesLost` where they are not there."""
+        with self.source.open() as file:
+            if file.seek(0, os.SEEK_END) < self.upto:
+                raise BytesLost(f"the staged bytes of {self.content.key} are fewer than {self.upto}")
+
+
 class Transfers:
     """Sends contents in parts, of all of them together so many at once. Threads may share it, each with its own key."""
 
@@ -35,6 +60,17 @@ class Transfers:
         self._journal = journal
         self._preferred = options.part_size
         self._slots = threading.BoundedSemaphore(options.concurrency)
+        self._urgent: set[object] = set()
+
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """Let nothing be shipped that is still being received, for the length of a block: what is whole goes first."""
+        token = object()
+        self._urgent.add(token)
+        try:
+            yield
+        finally:
+            self._urgent.discard(token)
 
     def send(self, content: Content, source: Staged, halted: Halted) -> None:
         """Make an object of a source, or go on with it.
@@ -43,18 +79,39 @@ class Transfers:
             Taken: something is under the key; nothing of the transfer is left.
             Suspended: the journal has what landed, as after any other error.
         """
-        with source.open() as file:
-            if file.seek(0, os.SEEK_END) < content.length:
-                raise BytesLost(f"the staged bytes of {content.key} are fewer than {content.length}")
+        load = Load(content, source, content.length, halted)
+        load.check()
         for _ in range(2):
             try:
                 with _superseded(content.key):
-                    return self._send(content, source, halted)
+                    return self._send(load)
             except Vanished:  # completed, the answer lost; or aborted after days, by the bucket's own rules
                 self._journal.forget(content.key)
                 if self._client.head(content.key):
                     raise Taken(content.key) from None
         raise StoreDown(f"{content.key}: transfers vanish there as soon as they have begun")
+
+    def ship(self, load: Load) -> None:
+        """Send what is whole of the beginning of a content, while nothing is `urgent`; see `send`.
+
+        The transfer of another upload is left alone.
+        """
+
+        def enough() -> bool:
+            return bool(self._urgent) or load.enough()
+
+        if enough():
+            raise Suspended("something else goes first")
+        load.check()
+        found = self._journal.find(load.content.key)
+        if found and found.source != load.source.id:
+            return
+        try:
+            with _superseded(load.content.key):
+                self._land(replace(load, enough=enough), self._resumed(load) or self._begun(load))
+        except Vanished:
+            self._journal.forget(load.content.key)
+            raise StoreDown(f"{load.content.key}: the transfer has vanished there") from None
 
     def drop(self, transfer: Multipart) -> None:
         """Abort a transfer and strike it out of the journal.
@@ -66,49 +123,55 @@ class Transfers:
             self._client.abort(transfer.key, multipart_id)
         self._journal.forget(transfer.key)
 
-    def _send(self, content: Content, source: Staged, halted: Halted) -> None:
-        heed(halted)
-        transfer = self._resumed(content) or self._begun(content)
-        parts = dict(transfer.parts)
-        for number, etag in self._landing(content, source, transfer, halted):
-            self._journal.land(content.key, number, etag)
-            parts[number] = etag
-        self._complete(content, str(transfer.id), parts)
-        self._journal.forget(content.key)
+    def _send(self, load: Load) -> None:
+        heed(load.halted)
+        transfer = self._resumed(load) or self._begun(load)
+        self._complete(load.content, str(transfer.id), self._land(load, transfer))
+        self._journal.forget(load.content.key)
 
-    def _resumed(self, content: Content) -> Multipart | None:
+    def _resumed(self, load: Load) -> Multipart | None:
+        content = load.content
         found = self._journal.find(content.key)
         if found is None:
             return None
-        if found.id and found.sha256 == content.sha256 and part_count(content.length, found.part_size) <= MOST:
+        same = (found.sha256, found.source) == (content.sha256, load.source.id)
+        if found.id and same and part_count(content.length, found.part_size) <= MOST:
             return found
         self.drop(found)
         return None
 
-    def _begun(self, content: Content) -> Multipart:
+    def _begun(self, load: Load) -> Multipart:
+        content, source = load.content, load.source.id
         size = part_size(content.length, self._preferred)
-        self._journal.intend(content.key, content.sha256, size)
+        self._journal.intend(content.key, content.sha256, source, size)
         created = self._client.create(content)
         self._journal.begin(content.key, created)
-        return Multipart(key=content.key, sha256=content.sha256, part_size=size, id=created)
+        return Multipart(key=content.key, sha256=content.sha256, source=source, part_size=size, id=created)
 
-    def _landing(
-        self, content: Content, source: Staged, transfer: Multipart, halted: Halted
-    ) -> Iterator[tuple[int, str]]:
+    def _land(self, load: Load, transfer: Multipart) -> dict[int, str]:
+        """Send what is missing; return the ETags of all parts by their numbers."""
+        parts = dict(transfer.parts)
+        for number, etag in self._landing(load, transfer):
+            self._journal.land(load.content.key, number, etag)
+            parts[number] = etag
+        return parts
+
+    def _landing(self, load: Load, transfer: Multipart) -> Iterator[tuple[int, str]]:
         """Yield number and ETag of each missing part as it lands. After an error the others under way land too."""
-        numbers = range(1, part_count(content.length, transfer.part_size) + 1)
-        left = {number for number in numbers if number not in transfer.parts}
+        halted, whole = load.halted, load.upto == load.content.length
+        count = part_count(load.upto, transfer.part_size) if whole else load.upto // transfer.part_size
+        left = {number for number in range(1, count + 1) if number not in transfer.parts}
         missing = sorted(left)
         flying: dict[Future[str], int] = {}
         failed: BaseException | None = None
         until = math.inf
         while missing or flying:
-            if failed or halted():
+            if failed or halted() or load.enough():
                 missing.clear()
                 until = min(until, time.monotonic() + PATIENCE) if halted() else until
             while missing and self._slots.acquire(timeout=0 if flying else TICK):
                 number = missing.pop(0)
-                flying[self._start(content, source, transfer, number, halted)] = number
+                flying[self._start(load, transfer, number)] = number
             for future in wait(flying, timeout=TICK, return_when=FIRST_COMPLETED).done:
                 number = flying.pop(future)
                 if error := future.exception():
@@ -121,13 +184,13 @@ class Transfers:
         if failed or left:
             raise failed or Suspended("publishing was asked to stop")
 
-    def _start(self, content: Content, source: Staged, transfer: Multipart, number: int, halted: Halted) -> Future[str]:
+    def _start(self, load: Load, transfer: Multipart, number: int) -> Future[str]:
         """Send a part in a thread of its own, which has a slot. It keeps no process alive that wants to end."""
         future: Future[str] = Future()
 
         def carry() -> None:
             try:
-                future.set_result(self._part(content, source, transfer, number, halted))
+                future.set_result(self._part(load, transfer, number))
             except BaseException as error:  # noqa: BLE001 - it is raised again where the part is waited for
                 future.set_exception(error)
             finally:
@@ -136,12 +199,12 @@ class Transfers:
         threading.Thread(target=carry, name=f"part-{number}", daemon=True).start()
         return future
 
-    def _part(self, content: Content, source: Staged, transfer: Multipart, number: int, halted: Halted) -> str:
+    def _part(self, load: Load, transfer: Multipart, number: int) -> str:
         start = (number - 1) * transfer.part_size
-        with source.open() as file:
-            window = Window(file, start, min(transfer.part_size, content.length - start), halted)
+        with load.source.open() as file:
+            window = Window(file, start, min(transfer.part_size, load.content.length - start), load.halted)
             md5 = window.digests().md5
-            return self._client.upload_part(content.key, str(transfer.id), number, window, md5)
+            return self._client.upload_part(load.content.key, str(transfer.id), number, window, md5)
 
     def _complete(self, content: Content, multipart_id: str, parts: dict[int, str]) -> None:
         """Complete, and believe it only where the store names the ETag of these parts, or shows the object."""
