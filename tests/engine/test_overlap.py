@@ -127,6 +127,22 @@ def test_content_that_is_stored_already_is_not_shipped(make, run):
     run(main())
 
 
+def test_content_that_another_upload_has_brought_meanwhile_is_shipped_no_further(make, run):
+    async def main():
+        rig = making(make, wait=lambda *_: is_stored(rig, first)())
+        async with Working(rig):
+            upload = await rig.create(10, declared=SHA256)
+            first = await rig.create(10)
+            await rig.append(upload.id, 0, ScriptedBody(DATA[:4]))
+            await until(lambda: rig.store.shipped)
+            await rig.append(upload.id, 4, ScriptedBody(DATA[4:8]))
+            await rig.append(first.id, 0, ScriptedBody(DATA))
+            await until(idle(rig))
+        assert len(rig.store.shipped) == 1
+
+    run(main())
+
+
 def test_publishing_ends_it_and_does_not_wait_for_it(make, run):
     """The store waits for what is under way; the reply does not."""
 

@@ -67,10 +67,10 @@ class Overlap:
 
     async def _run(self, shipment: "_Shipment") -> None:
         """Ship what has arrived, and what arrives meanwhile."""
-        if await self._ledger.content(shipment.content.key):
-            return  # it is there already, or something else is: nothing will be sent
         shipped = 0
         while shipped < shipment.upto and not shipment.ended.is_set():
+            if await self._ledger.content(shipment.content.key):
+                return  # it is there already, or something else is: nothing will be sent
             upto = shipment.upto
             try:
                 await self._offload.run(self._ship, shipment, upto)
