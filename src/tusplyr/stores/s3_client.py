@@ -217,14 +217,16 @@ def connect(options: S3Options) -> Any:
 def _patient(pool: Any, seconds: float) -> Any:
     """Make connections that wait so long while they send, too.
 
-    Without it the first body that goes over a connection has the time-out of connecting, which is short.
+    Without it the time-out of connecting, which is short, holds until a request has been sent.
     """
 
-    def connect(self: Any) -> None:
-        pool.ConnectionCls.connect(self)
-        self.sock.settimeout(seconds)
+    def request(self: Any, *arguments: Any, **named: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.timeout = seconds
+        pool.ConnectionCls.request(self, *arguments, **named)
 
-    connection = type("Patient", (pool.ConnectionCls,), {"connect": connect})
+    connection = type("Patient", (pool.ConnectionCls,), {"request": request})
     return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
