@@ -52,6 +52,7 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
         "s3_prefix": "a/b/", "s3_region": "eu-west-1",
         "s3_storage_class": "STANDARD_IA", "s3_addressing": "path", "s3_access_key_id": "access",
         "s3_secret_access_key": "secret", "s3_public_url": "https://cdn.example.org", "s3_presign": "5m",
+        "s3_image_public_url": "https://images.example.org", "s3_file_public_url": "https://files.example.org",
         "s3_part_size": "8MiB", "s3_put_limit": "0", "s3_concurrency": "8", "s3_timeout": "10s",
         "log_level": "debug", "log_format": "json",
     }  # fmt: skip
@@ -197,6 +198,16 @@ def test_a_bucket_that_nothing_goes_to_is_told(tmp_path):
 def test_images_and_files_may_have_buckets_of_their_own(tmp_path):
     settings = load(S3 | {"s3_image_bucket": "pictures", "s3_file_bucket": "rest"}, {}, tmp_path)
     assert settings.buckets == {"audio": "bucket", "images": "pictures", "files": "rest"}
+
+
+def test_a_public_address_is_that_of_what_is_in_its_bucket(tmp_path):
+    main, images = "https://cdn.example.org", "https://images.example.org"
+    settings = load(S3 | {"s3_public_url": main}, {}, tmp_path)
+    assert settings.public_urls == {"audio": main, "images": main, "files": main}
+    settings = load(S3 | {"s3_public_url": main, "s3_image_bucket": "pictures"}, {}, tmp_path)
+    assert settings.public_urls == {"audio": main, "files": main}
+    settings = load(S3 | {"s3_image_bucket": "pictures", "s3_image_public_url": images}, {}, tmp_path)
+    assert settings.public_urls == {"images": images}
 
 
 @pytest.mark.parametrize("missing", KEYS)

@@ -338,7 +338,6 @@ def chosen_store(settings: Settings, journal: Journal) -> Store:
 def s3_options(settings: Settings) -> S3Options:
     """Return what an S3 store has to be told."""
     buckets = {folder: bucket for folder, bucket in settings.buckets.items() if bucket}
-    public = settings.s3_public_url
     return S3Options(
         buckets=buckets,
         endpoint_url=settings.s3_endpoint_url,
@@ -352,7 +351,7 @@ def s3_options(settings: Settings) -> S3Options:
         single_put_limit=settings.s3_put_limit,
         concurrency=settings.s3_concurrency,
         read_timeout=settings.s3_timeout,
-        public_urls={folder: public for folder in buckets if public and buckets[folder] == settings.s3_bucket},
+        public_urls=settings.public_urls,
         presign_seconds=int(settings.s3_presign),
     )
 
