@@ -61,7 +61,16 @@ class Results:
     def tails(self) -> list[str]:
         """Return the figures of the time from last byte to reply, the shortest upload first."""
         found = [name for name in self.samples if name.startswith("last byte to reply")]
-        return sorted(found, key=lambda name: int(name.split()[-3]))
+        return sorted(found, key=_length)
+
+    def between(self, prefix: str, server: str) -> float | None:
+        """Return the median of longest / shortest over the rounds, of figures that end in a length: `64 MiB ms`."""
+        found = [name for name in self.samples if name.startswith(prefix)]
+        if len(found) < 2:
+            return None
+        short, long = (self.samples[pick(found, key=_length)].get(server, {}) for pick in (min, max))
+        ratios = [long[number] / short[number] for number in long if short.get(number)]
+        return statistics.median(ratios) if ratios else None
 
     def rounds(self, figure: str) -> int:
         """Return how often a figure was measured."""
@@ -79,6 +88,10 @@ class Results:
 
 
 FAILURES = (ClientError, StartError, OSError, ValueError, IndexError)
+
+
+def _length(figure: str) -> int:
+    return int(figure.split()[-3])
 
 
 def say(text: str) -> None:

@@ -27,6 +27,7 @@ from bench.servers import ROOT, Running, configured, prepared, run, started
 from tusplyr.settings import TABLE
 
 OURS, BOTO = "tusplyr", "boto3"
+MARK = "bucket: "  # begins every figure of these cases
 PART = 16 * MIB
 FLYING = 4  # parts that are sent at once
 SLOW = 10_000_000 / 8  # bytes a second: 10 Mbit
@@ -112,8 +113,8 @@ def as_fast(scheme: str) -> Measure:
                 column, seconds, cpu = way(room, bucket)
                 mib = room.sizes.published / MIB
                 found[column] = {
-                    f"bucket, publish over {scheme} MiB/s": mib / seconds,
-                    f"bucket, publish over {scheme} CPU s/GiB": cpu * 1024 / mib,
+                    f"{MARK}publish over {scheme} MiB/s": mib / seconds,
+                    f"{MARK}publish over {scheme} CPU s/GiB": cpu * 1024 / mib,
                 }
                 bucket.clear()
         return found
@@ -190,7 +191,7 @@ def slow(*, overlap: bool) -> Measure:
                 "live p99 ms": quantile(answers, 0.99) * 1000,
                 "live longest ms": answers[-1] * 1000,
             }
-        return {OURS: {f"slow bucket{_way(overlap=overlap)}, {name}": value for name, value in found.items()}}
+        return {OURS: {f"{MARK}slow{_way(overlap=overlap)}, {name}": value for name, value in found.items()}}
 
     return measure
 
@@ -228,10 +229,10 @@ def ends(*, overlap: bool) -> Measure:
                 for length in room.sizes.ends:
                     sent = _paced(running, payload(length))
                     way = _way(overlap=overlap)
-                    found[f"last byte to stored{way}, {length // MIB} MiB ms"] = sent.tail * 1000
+                    found[f"{MARK}last byte to stored{way}, {length // MIB} MiB ms"] = sent.tail * 1000
                     running.clear()
             asked = bucket.requests("CompleteMultipartUpload")
-        found[f"Complete{_way(overlap=overlap)}, longest ms"] = max(_seconds(each) for each in asked) * 1000
+        found[f"{MARK}Complete{_way(overlap=overlap)}, longest ms"] = max(_seconds(each) for each in asked) * 1000
         return {OURS: found}
 
     return measure
@@ -270,7 +271,7 @@ def killed(room: Room) -> dict[str, Figures]:
     if len({each.part for each in sent}) != parts:
         raise ClientError(f"{parts} parts were to be sent, and {len({each.part for each in sent})} were")
     found = {"parts": parts, "landed": landed, "in flight": FLYING, "sent again": len(sent) - parts}
-    return {OURS: {f"killed half-way, {name}": float(value) for name, value in found.items()}}
+    return {OURS: {f"{MARK}killed half-way, {name}": float(value) for name, value in found.items()}}
 
 
 def _landed(bucket: Bucket, wanted: int) -> int:
@@ -295,7 +296,7 @@ def calls(room: Room) -> dict[str, Figures]:
             asked.append(len(bucket.requests()) - before)
     short, long = asked
     figures = {"requests for 3 MiB": short, f"requests for {parts} parts": long, "requests beyond parts": long - parts}
-    return {OURS: {name: float(value) for name, value in figures.items()}}
+    return {OURS: {MARK + name: float(value) for name, value in figures.items()}}
 
 
 BUCKET_CASES = (
