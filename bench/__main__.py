@@ -16,13 +16,13 @@ import tempfile
 from pathlib import Path
 
 from bench import machine, report
-from bench.cases import CASES, FULL, QUICK
+from bench.cases import CASES, FULL, QUICK, Case
 from bench.measure import Results, measure_all, say
 from bench.payload import GIB
-from bench.publishing import BUCKET_CASES, OURS, versions
+from bench.publishing import BUCKET_CASES, OURS, BucketCase, versions
 from bench.servers import ROOT, catalogue
 
-_ALL = (*CASES, *BUCKET_CASES)
+_ALL: tuple[Case | BucketCase, ...] = (*CASES, *BUCKET_CASES)
 _LAST = ROOT / "bench" / "results" / "last.json"
 _NEEDED = 12 * GIB  # free bytes before a full run
 
@@ -58,9 +58,7 @@ def _measure(arguments: argparse.Namespace) -> Results:
     wanted = arguments.servers.split(",") if arguments.servers else None
     servers = [server for server in catalogue() if wanted is None or server.name in wanted]
     of_ours = BUCKET_CASES if any(server.name == OURS for server in servers) else ()
-    cases = [
-        case for case in (*CASES, *of_ours) if not arguments.only or case.name.startswith(tuple(arguments.only))
-    ]
+    cases = [case for case in (*CASES, *of_ours) if not arguments.only or case.name.startswith(tuple(arguments.only))]
     if not servers or not cases:
         raise SystemExit("bench: no such server or case; see python -m bench run --help")
     arguments.data_dir.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """A bucket elsewhere: an S3 server over TLS that takes bytes and keeps only their number.
 
-Owns the record of every request. Must not know who asks, nor signatures: it believes the `Content-MD5` of a part and makes
-its ETag of it. Invariants: it costs this machine neither disk nor hash, as a bucket in another place would not; completing
-a transfer takes no time, as with R2; all connections together get `--rate` bytes a second.
+Owns the record of every request. Must not know who asks, nor signatures: it believes the `Content-MD5` of a part and
+makes its ETag of it. Invariants: it costs this machine neither disk nor hash, as a bucket in another place would not;
+completing a transfer takes no time, as with R2; all connections together get `--rate` bytes a second.
 
     python -m bench.bucket PORT CERTIFICATE [--rate BYTES]
 """
@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.rfile.read(left)
         view = memoryview(bytearray(self.state.pace.piece))
         while left:
-            taken = self.rfile.readinto1(view[:left])  # type: ignore[attr-defined] # it is a BufferedReader
+            taken = self.rfile.readinto1(view[:left])
             if not taken:
                 raise ConnectionResetError("the client left in the middle of a body")
             left -= taken

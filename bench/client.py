@@ -8,7 +8,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -165,10 +165,11 @@ class Connection:
         *,
         extra: str = "",
         rate: float | None = None,
+        meter: Callable[[], None] | None = None,
     ) -> Sent:
         """Append the bytes from `start` to `stop`, in writes of `write` bytes.
 
-        `extra` as for `head`; `rate` is bytes a second, None as fast as it goes.
+        `extra` as for `head`; `rate` is bytes a second, None as fast as it goes; `meter` is called after it.
         """
         begun = time.perf_counter()
         with contextlib.suppress(ConnectionError):  # a refusal that came early is still there to be read
@@ -176,6 +177,8 @@ class Connection:
             pieces = body.pieces(start, stop, write)
             for view in paced(pieces, rate) if rate else pieces:
                 self.socket.sendall(view)
+        if meter:
+            meter()
         last = time.perf_counter()
         reply = self.read_reply()
         done = time.perf_counter()
@@ -197,9 +200,10 @@ class Connection:
         *,
         extra: str = "",
         rate: float | None = None,
+        meter: Callable[[], None] | None = None,
     ) -> Sent:
         """As `patch`. Raises `ClientError` unless the server took every byte."""
-        sent = self.patch(path, body, start, stop, write, extra=extra, rate=rate)
+        sent = self.patch(path, body, start, stop, write, extra=extra, rate=rate, meter=meter)
         if sent.reply.status != 204 or sent.reply.headers.get("upload-offset") != str(stop):
             offset = sent.reply.headers.get("upload-offset")
             raise ClientError(f"PATCH of {start}-{stop} answered {sent.reply.status}, offset {offset}")

@@ -1,8 +1,9 @@
 """Many connections at once, from one thread.
 
 Owns the small-upload load (create, then PATCH, again and again on each keep-alive connection) and the
-crowds: all sending the same, all sending something else, all stalled. Must not know which server answers. Invariant: one thread over a
-selector, no copy of a body, so that the load takes a small share of the machine from the server.
+crowds: all sending the same, all sending something else, all stalled. Must not know which server answers.
+Invariant: one thread over a selector, no copy of a body, so that the load takes a small share of the machine
+from the server.
 """
 
 import contextlib

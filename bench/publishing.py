@@ -37,6 +37,7 @@ _PATIENCE = 600.0  # seconds until it is
 _HALF_RATE = 64.0 * MIB  # of the bucket that is there when the server is killed
 _TAIL_BUFFER = 256 * 1024  # as in `cases.tail`
 _NETWORK = 40.0 * MIB  # bytes a second of a client on a network
+_WAIT = {"TUSPLYR_WAIT_FOR_STORED": "300s"}
 _OVERLAP = any(setting.name == "overlap" for setting in TABLE)
 _PARTS = {"TUSPLYR_S3_PART_SIZE": str(PART), "TUSPLYR_S3_CONCURRENCY": str(FLYING)}
 
@@ -64,7 +65,7 @@ class BucketCase:
 
 def versions() -> dict[str, str]:
     """Say what takes part beside us."""
-    found = {"boto3": f"{importlib.metadata.version('boto3')}, `upload_file`, as it comes"}
+    found = {"boto3": f"{importlib.metadata.version('boto3')}, `upload_file`, set up as R2 needs it"}
     if buckets.GATEWAY.exists():
         done = subprocess.run([buckets.GATEWAY, "--version"], capture_output=True, text=True, timeout=20, check=False)
         version = next((line for line in done.stdout.splitlines() if line.startswith("Version")), "Version unknown")
@@ -99,11 +100,28 @@ def _send(running: Running, body: Payload, extra: str = "") -> str:
     return path
 
 
+def _upload(
+    running: Running,
+    body: Payload,
+    *,
+    extra: str = "",
+    rate: float | None = None,
+    meter: Callable[[], None] | None = None,
+) -> Sent:
+    """Send a content to a server whose reply waits until it is stored; `meter` is called when all of it is sent."""
+    with Connection(running.port, timeout=_PATIENCE, send_buffer=_TAIL_BUFFER) as connection:
+        path = connection.create(running.server.path, body.length, extra=extra)
+        sent = connection.append(path, body, 0, body.length, _TAIL_BUFFER, rate=rate, meter=meter)
+        if (status := connection.status(path)) != "stored":
+            raise ClientError(f"after the reply that waits for it, an upload is {status}")
+    return sent
+
+
 # As fast as boto3
 
 
 def as_fast(scheme: str) -> Measure:
-    """Return the case: from the reply to the last byte until it is stored, beside `upload_file` of such a file."""
+    """Return the case: from the last byte of a client until it is stored, beside `upload_file` of such a file."""
 
     def measure(room: Room) -> dict[str, Figures]:
         with buckets.gateway(room.work, tls=scheme == "TLS") as bucket:
@@ -124,13 +142,11 @@ def as_fast(scheme: str) -> Measure:
 
 def _publish(room: Room, bucket: Bucket) -> tuple[str, float, float]:
     body = payload(room.sizes.published)
-    with run(configured(_settings(bucket, overlap=False)), room.work) as running:
-        _send(running, payload(MIB))  # it has asked something before, as boto3 has
-        path = _send(running, body)
-        cpu, begun = process.cpu_seconds(running.pid), time.perf_counter()
-        _await_stored(running.port, path)
-        seconds = time.perf_counter() - begun
-        return OURS, seconds, process.cpu_seconds(running.pid) - cpu
+    with run(configured(_settings(bucket, overlap=False, **_WAIT)), room.work) as running:
+        _upload(running, payload(MIB))  # it has asked something before, as boto3 has
+        received: list[float] = []
+        sent = _upload(running, body, meter=lambda: received.append(process.cpu_seconds(running.pid)))
+        return OURS, sent.tail, process.cpu_seconds(running.pid) - received[0]
 
 
 def _upload_file(room: Room, bucket: Bucket) -> tuple[str, float, float]:
@@ -202,10 +218,12 @@ def _way(*, overlap: bool) -> str:
 
 @contextmanager
 def _probed(port: int) -> Iterator[list[float]]:
-    """Ask a server whether it lives for as long as the block takes; then its list has the seconds, in order of length."""
+    """Ask a server whether it lives for as long as the block takes; then its list has the seconds, shortest first."""
     taken: list[float] = []
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-m", "bench.probe", str(port)], cwd=ROOT, stdin=pipe, stdout=pipe) as asking:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.probe", str(port)], cwd=ROOT, stdin=pipe, stdout=pipe
+    ) as asking:
         try:
             yield taken
         finally:
@@ -224,10 +242,10 @@ def ends(*, overlap: bool) -> Measure:
     def measure(room: Room) -> dict[str, Figures]:
         found: Figures = {}
         with buckets.elsewhere(room.work) as bucket:
-            wait = {"TUSPLYR_WAIT_FOR_STORED": "300s"}
-            with run(configured(_settings(bucket, overlap=overlap, **wait)), room.work) as running:
+            with run(configured(_settings(bucket, overlap=overlap, **_WAIT)), room.work) as running:
                 for length in room.sizes.ends:
-                    sent = _paced(running, payload(length))
+                    body = payload(length)
+                    sent = _upload(running, body, extra=_declared(body), rate=_NETWORK)
                     way = _way(overlap=overlap)
                     found[f"{MARK}last byte to stored{way}, {length // MIB} MiB ms"] = sent.tail * 1000
                     running.clear()
@@ -236,15 +254,6 @@ def ends(*, overlap: bool) -> Measure:
         return {OURS: found}
 
     return measure
-
-
-def _paced(running: Running, body: Payload) -> Sent:
-    with Connection(running.port, timeout=_PATIENCE, send_buffer=_TAIL_BUFFER) as connection:
-        path = connection.create(running.server.path, body.length, extra=_declared(body))
-        sent = connection.append(path, body, 0, body.length, _TAIL_BUFFER, rate=_NETWORK)
-        if (status := connection.status(path)) != "stored":
-            raise ClientError(f"after the reply that waits for it, an upload is {status}")
-    return sent
 
 
 def _seconds(request: Request) -> float:
