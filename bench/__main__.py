@@ -3,7 +3,7 @@
 Owns flags and the order of things. Must not know how anything is measured. Invariant: it asserts nothing
 about time: a slow server is a figure, never an exit code.
 
-    python -m bench run                      everything, about 20 minutes
+    python -m bench run                      everything, about 35 minutes
     python -m bench run --quick              small sizes, one round: does it work?
     python -m bench report --write-docs      the table and plot of the last run again, into docs/
 """
