@@ -73,7 +73,7 @@ QUICK = Sizes(
     published=128 * MIB,
     killed=160 * MIB,
     ends=(64 * MIB, 128 * MIB),
-    slow_each=15_000_000,
+    slow_each=40_000_000,
     slow_seconds=10.0,
 )
 
