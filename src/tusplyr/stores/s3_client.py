@@ -203,7 +203,7 @@ def _config(options: S3Options) -> Config:
 
 
 def _signing(options: S3Options) -> dict[str, bool]:
-    """Say that bodies are not signed over plain HTTP either: their `Content-MD5` is, and they need not be read again."""
+    """Leave bodies unsigned over plain HTTP, too: their `Content-MD5` is signed, and they need not be read again."""
     plain = (options.endpoint_url or "").startswith("http://")
     return {"payload_signing_enabled": False} if plain else {}
 
