@@ -1,8 +1,8 @@
 """boto3's own `upload_file`, in a process of its own.
 
-Owns one upload and what it costs. Must not know ours. Invariants: the client is set up as R2 needs it, which is also
-what costs it least (by default it adds a checksum to every part, over TLS in a trailer that versitygw stumbles over);
-it has asked something before the time begins, as a server that runs has, too.
+Owns one upload and what it costs. Must not know ours. Invariants: the client is set up as R2 needs it, since its
+defaults (a checksum in a trailer of every part) fail on versitygw over TLS; it has asked something before the time
+begins, as a server that runs has, too.
 
     python -m bench.boto URL BUCKET FILE KEY PART CONCURRENCY
 """
