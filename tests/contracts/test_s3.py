@@ -227,6 +227,19 @@ def test_every_body_is_framed_and_checked_as_r2_wants_it(r2):
         assert seen.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
 
 
+def test_without_tls_the_md5_of_a_body_is_signed_and_the_body_is_not():
+    with R2(tls=False) as double:
+        rig = Rig(buckets.at_double(double))
+        for data in (SHORT, rig.long):
+            assert rig.store.publish(content_of(data), staged(data))
+        rig.close()
+        bodies = [seen for seen in double.seen if seen.method == "PUT"]
+    assert len(bodies) == 5
+    for seen in bodies:
+        assert "content-md5" in seen.headers["authorization"]
+        assert seen.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+
+
 def test_a_storage_class_is_asked_for_where_one_is_set(r2):
     r2.restarted(storage_class="STANDARD_IA")
     for data in (SHORT, r2.long):
