@@ -643,6 +643,15 @@ def test_what_is_halted_is_gone_on_with(rig):
     rig.assert_whole(content, rig.long)
 
 
+def test_what_is_halted_behind_its_last_part_is_not_completed(rig):
+    content = content_of(rig.long)
+    with pytest.raises(Suspended):
+        rig.store.publish(content, staged(rig.long), halted=lambda: rig.journal.calls.count("land") == 4)
+    assert rig.store.stat(content.key) is None
+    assert rig.restarted().publish(content, staged(rig.long))
+    assert "UploadPart" not in rig.store.calls
+
+
 def test_what_is_halted_from_the_start_begins_nothing(rig):
     for data in (SHORT, rig.long):
         with pytest.raises(Suspended):

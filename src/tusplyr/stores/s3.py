@@ -65,7 +65,7 @@ class S3Store:
             except Taken as error:
                 there = self._client.head(content.key)
                 if there is None:
-                    raise StoreDown(f"{content.key}: another process writes it right now") from error
+                    raise StoreDown(f"{self._client.name(content.key)}: another process writes it right now") from error
             return there is None or (compare and self._same(content, there, halted))
 
     def stride(self, length: int) -> int | None:

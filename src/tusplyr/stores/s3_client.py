@@ -136,6 +136,10 @@ class S3Client:
         with self._asking(key) as place:
             return str(self._s3.generate_presigned_url("get_object", Params=place, ExpiresIn=seconds))
 
+    def name(self, key: str) -> str:
+        """Name a key and its bucket, for a person."""
+        return f"{key} in bucket {self._at(key)['Bucket']}"
+
     def close(self) -> None:
         """Close the connections."""
         self._s3.close()
@@ -144,7 +148,7 @@ class S3Client:
     def _asking(self, key: str) -> Iterator[dict[str, Any]]:
         """Say where a key is, for a request about it, and translate what that raises."""
         place = self._at(key)
-        with translated(f"{key} in bucket {place['Bucket']}"):
+        with translated(self.name(key)):
             yield place
 
     def _at(self, key: str) -> dict[str, Any]:

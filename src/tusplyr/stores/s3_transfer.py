@@ -86,7 +86,7 @@ class Transfers:
                 self._journal.forget(content.key)
                 if self._client.head(content.key):
                     raise Taken(content.key) from None
-        raise StoreDown(f"{content.key}: transfers vanish there as soon as they have begun")
+        raise StoreDown(f"{self._client.name(content.key)}: transfers vanish there as soon as they have begun")
 
     def ship(self, load: Load) -> None:
         """Send what is whole of the beginning of a content, while nothing is `urgent`; see `send`.
@@ -108,7 +108,7 @@ class Transfers:
                 self._land(replace(load, enough=enough), self._resumed(load) or self._begun(load))
         except Vanished:
             self._journal.forget(load.content.key)
-            raise StoreDown(f"{load.content.key}: the transfer has vanished there") from None
+            raise StoreDown(f"{self._client.name(load.content.key)}: the transfer has vanished there") from None
 
     def drop(self, transfer: Multipart) -> None:
         """Abort a transfer and strike it out of the journal.
@@ -223,7 +223,7 @@ def look_at(client: S3Client, content: Content) -> None:
     """Raise `StoreDown` unless the store shows the object that was sent to it."""
     there = client.head(content.key)
     if there is None or (there.length, there.sha256) != (content.length, content.sha256):
-        raise StoreDown(f"{content.key}: what the store has is not what was sent to it: {there}")
+        raise StoreDown(f"{client.name(content.key)}: what the store has is not what was sent to it: {there}")
 
 
 @contextmanager
