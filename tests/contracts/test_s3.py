@@ -472,6 +472,17 @@ def test_parts_that_are_not_those_that_were_written_down_are_sent_again(rig):
     rig.assert_whole(content, rig.long)
 
 
+def test_parts_of_which_nothing_can_be_made_are_let_go_where_they_may_not_be_aborted(r2):
+    for operation, code in (("CompleteMultipartUpload", "InvalidPart"), ("AbortMultipartUpload", "AccessDenied")):
+        r2.bucket.double.inject(Fault(operation=operation, status=400 if "Part" in code else 403, code=code))
+    content = content_of(r2.long)
+    with pytest.raises(StoreDown, match="sent again"):
+        r2.store.publish(content, staged(r2.long))
+    assert r2.store.publish(content, staged(r2.long))
+    assert r2.store.calls.count("UploadPart") == 8
+    r2.assert_stored(content, r2.long)
+
+
 def test_parts_that_were_too_small_are_not_gone_on_with(rig):
     rig.restarted(part_size=rig.bucket.part // 2)
     content = content_of(rig.long)

@@ -125,7 +125,7 @@ class Transfers:
         transfer = self._resumed(load) or self._begun(load)
         parts = self._land(load, transfer)
         heed(load.halted)
-        self._complete(load.content, str(transfer.id), parts)
+        self._complete(load.content, transfer, parts)
         self._journal.forget(load.content.key)
 
     def _resumed(self, load: Load) -> Multipart | None:
@@ -136,12 +136,16 @@ class Transfers:
         same = (found.sha256, found.source) == (content.sha256, load.source.id)
         if found.id and same and part_count(content.length, found.part_size) <= MOST:
             return found
-        try:
-            self.drop(found)
-        except Denied as error:  # which must not keep what is to be published from being published
-            log.warning("what was begun before is left to the rules of the bucket: %s", error)
-            self._journal.forget(content.key)
+        self._let_go(found)
         return None
+
+    def _let_go(self, transfer: Multipart) -> None:
+        """Give a transfer up; cleaning must not keep what is to be published from being published."""
+        try:
+            self.drop(transfer)
+        except Denied as error:
+            log.warning("what was begun before is left to the rules of the bucket: %s", error)
+            self._journal.forget(transfer.key)
 
     def _begun(self, load: Load) -> Multipart:
         content, source = load.content, load.source.id
@@ -207,13 +211,12 @@ class Transfers:
             md5 = window.digests().md5
             return self._client.upload_part(load.content.key, str(transfer.id), number, window, md5)
 
-    def _complete(self, content: Content, multipart_id: str, parts: dict[int, str]) -> None:
+    def _complete(self, content: Content, transfer: Multipart, parts: dict[int, str]) -> None:
         """Complete, and believe it only where the store names the ETag of these parts, or shows the object."""
         try:
-            etag = self._client.complete(content.key, multipart_id, parts)
+            etag = self._client.complete(content.key, str(transfer.id), parts)
         except (Taken, Spoiled):
-            self._client.abort(content.key, multipart_id)
-            self._journal.forget(content.key)
+            self._let_go(transfer)
             raise
         if etag.strip('"') != composite(parts):
             look_at(self._client, content)
