@@ -326,13 +326,20 @@ def chosen_store(settings: Settings, journal: Journal) -> Store:
     """Return the store that was chosen. Blocking: boto3 reads files when it is imported."""
     if settings.store_kind == "filesystem":
         return FilesystemStore(settings.store)
-    try:
+    with boto3_needed():
         from tusplyr.stores.s3 import S3Store  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
+    return S3Store(s3_options(settings), journal)
+
+
+@contextmanager
+def boto3_needed() -> Iterator[None]:
+    """Turn an import that fails, of what is not ours, into `StartFailed`: boto3 or something that it needs."""
+    try:
+        yield
+    except ImportError as error:
         if error.name and error.name.startswith("tusplyr"):
             raise
-        raise StartFailed("STORE is s3, which needs boto3: pip install 'tusplyr[s3]'.") from error
-    return S3Store(s3_options(settings), journal)
+        raise StartFailed(f"STORE is s3, which needs boto3: {error}; pip install 'boto3>=1.44'.") from error
 
 
 def s3_options(settings: Settings) -> S3Options:
