@@ -62,6 +62,11 @@ from tusplyr.web.pool import Pool
 
 log = logging.getLogger(__name__)
 
+MOVED = (
+    "content is published to %s from now on; what was published to %s is still there, and GET of it answers 410 until "
+    "it is copied: see %s"
+)
+MOVING = "'To another store' in docs/operations.md"
 LAST_WORD = 3.7  # seconds after a signal at which the process ends whatever a bucket does; platforms kill after 5
 
 
@@ -125,6 +130,8 @@ def migrating(settings: Settings, lock: int | None) -> Iterator[None]:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with wired_up(settings, limits_of(settings)) as wired:
+        if former := await wired.ledger.settle(settings.place):
+            log.warning(MOVED, settings.place, former, MOVING)
         # No request is under way yet: nothing needs to be spared. A bucket that is away does not hold up the start.
         await wired.sweeper.sweep(grace=0.0, everywhere=False)
         pool = Pool(settings.buffers)
