@@ -30,7 +30,7 @@ from tusplyr.core.decide import Limits
 from tusplyr.core.digest import best_provider
 from tusplyr.core.errors import LedgerDown, NoSpace, ShuttingDown, TusplyrError
 from tusplyr.core.headers import parse_headers
-from tusplyr.core.model import STUCK_AFTER
+from tusplyr.core.model import FAILING_AFTER, STUCK_AFTER
 from tusplyr.durable import free_bytes, make_directory
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
@@ -186,7 +186,7 @@ def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
     bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))
-    health = ops.Health(_checks(settings, wired), {"publishing": partial(_stuck, wired)}, partial(_measure, wired))
+    health = ops.Health(_checks(settings, wired), {"publishing": partial(_failing, wired)}, partial(_measure, wired))
     page = try_it.routes(settings.base_path, settings.public_url, asks=bool(settings.auth_token))
     return build(
         [
@@ -233,13 +233,17 @@ async def _measure(wired: Wired) -> None:
     """Bring the tally up to date; where the ledger does not answer it stays as it was."""
     with suppress(LedgerDown):
         backlog = await wired.ledger.backlog()
-        wired.tally.waiting, wired.tally.stuck = backlog.waiting, backlog.stuck
+        wired.tally.waiting = backlog.waiting
+        wired.tally.failing, wired.tally.stuck = backlog.failing, backlog.stuck
 
 
-async def _stuck(wired: Wired) -> str | None:
+async def _failing(wired: Wired) -> str | None:
     await _measure(wired)
-    stuck = wired.tally.stuck
-    return f"{stuck} uploads could not be published or assembled {STUCK_AFTER} times or more" if stuck else None
+    for count, times in ((wired.tally.stuck, STUCK_AFTER), (wired.tally.failing, FAILING_AFTER)):
+        if count:
+            uploads = f"{count} {'upload' if count == 1 else 'uploads'}"
+            return f"{uploads} could not be published or assembled {times} times or more; it is tried again"
+    return None
 
 
 @asynccontextmanager
