@@ -317,8 +317,6 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep, prompt):
             "stat",
             "sweep",
         }
-        if not prompt:
-            every.add("backlog")
         seen = set()
         for _ in range(5):  # a sync may cover what another would have: the n-th call is not the same one in every life
             nth, dead = 1, True
