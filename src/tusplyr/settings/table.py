@@ -200,6 +200,21 @@ class Settings(Struct, frozen=True, kw_only=True):
         return {folder: place for folder, place in places.items() if place}
 
     @property
+    def place(self) -> str:
+        """Where content is published. Compared with what earlier versions wrote down: the words must stay these."""
+        if self.store_kind == "filesystem":
+            return "store/ in DATA_DIR"
+        folders: dict[str | None, list[str]] = {}
+        for folder, bucket in self.buckets.items():
+            folders.setdefault(bucket, []).append(folder)
+        many = len(folders) > 1
+        buckets = [
+            f"s3://{bucket}/{self.s3_prefix}" + (f" ({', '.join(inside)})" if many else "")
+            for bucket, inside in folders.items()
+        ]
+        return f"{', '.join(buckets)} at {self.s3_endpoint_url or 'AWS'}"
+
+    @property
     def database(self) -> Path:
         """The ledger's file."""
         return self.data_dir / "tusplyr.db"
