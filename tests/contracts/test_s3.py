@@ -203,7 +203,7 @@ def test_a_prefix_goes_before_every_key_and_others_are_not_ours(rig):
         content = content_of(data)
         assert rig.store.publish(content, staged(data))
         assert rig.client.head_object(Bucket=rig.bucket.name, Key="here/" + content.key)["ContentLength"] == len(data)
-        assert rig.store.stat(content.key) == len(data)
+        assert rig.store.has(content)
     assert sorted(rig.store.keys()) == sorted([content_of(SHORT).key, content_of(rig.long).key])
 
 
@@ -476,7 +476,7 @@ def test_what_is_halted_stops_in_the_middle_of_a_body(rig):
     with pytest.raises(Suspended):
         rig.store.publish(content_of(data), staged(data), halted=halted)
     assert rig.store.calls == ["PutObject"]
-    assert rig.restarted().stat(content_of(data).key) is None
+    assert not rig.restarted().has(content_of(data))
 
 
 def test_a_part_that_hangs_does_not_hold_up_the_end(r2):
@@ -521,7 +521,7 @@ def test_a_source_that_is_too_short_is_told_as_lost_bytes_and_nothing_is_begun(r
     for data in (SHORT, rig.long):
         with pytest.raises(BytesLost):
             rig.store.publish(content_of(data), staged(data[:-1]))
-        assert rig.store.stat(content_of(data).key) is None
+        assert not rig.store.has(content_of(data))
     assert unfinished(rig.bucket) == []
     assert rig.journal.abandoned() == []
 
@@ -595,7 +595,7 @@ def test_an_operator_is_told_whose_keys_are_wrong(r2, other, words):
     with pytest.raises(StoreDown, match=words):
         store.publish(content_of(SHORT), staged(SHORT))
     with pytest.raises(StoreDown):
-        store.stat(content_of(SHORT).key)
+        store.has(content_of(SHORT))
 
 
 def test_an_operator_is_told_of_a_wrong_clock(r2):
@@ -733,7 +733,7 @@ def test_what_was_shipped_is_not_sent_again_and_costs_no_request_more(rig):
     for upto in (part, part + 1, 2 * part - 1, 3 * part):
         rig.store.ship(content, staged(rig.long[:upto]), upto)
         assert rig.store.calls.count("UploadPart") == upto // part
-        assert rig.store.stat(content.key) is None
+        assert not rig.store.has(content)
     rig.store.calls.clear()
     assert rig.store.publish(content, staged(rig.long))
     assert sorted(rig.store.calls) == ["CompleteMultipartUpload", "HeadObject", "UploadPart"]
@@ -931,7 +931,7 @@ def high():
 options = msgspec.json.decode(sys.argv[1], type=S3Options)
 path, sha256, length = sys.argv[2], sys.argv[3], int(sys.argv[4])
 store = S3Store(options, RecordingJournal())
-store.stat("audio/0")
+store.has(Content("audio/0", sha256, length))
 source = Staged("upload", lambda: open(path, "rb", buffering=0), path)
 before = high()
 store.publish(Content("audio/" + sha256[:16], sha256, length), source)

@@ -58,8 +58,8 @@ class LateStore:
     def open(self, key):
         return self.target.open(key)
 
-    def stat(self, key):
-        return self.target.stat(key)
+    def has(self, content):
+        return self.target.has(content)
 
     def keys(self):
         return self.target.keys()
@@ -314,7 +314,7 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep, prompt):
             "discard",
             "files",
             "publish",
-            "stat",
+            "has",
             "sweep",
         }
         if not prompt:
