@@ -266,6 +266,13 @@ def test_what_somebody_else_has_put_there_is_read_before_it_is_believed(rig):
     assert unfinished(rig.bucket) == []
 
 
+def test_what_carries_another_digest_is_not_the_content_however_long_it_is(rig):
+    content = content_of(SHORT)
+    for metadata, there in [({}, True), ({"sha256": content.sha256}, True), ({"sha256": "0" * 64}, False)]:
+        rig.put(content, SHORT[::-1], Metadata=metadata)
+        assert rig.store.has(content) is there
+
+
 def test_a_long_content_is_not_sent_again(rig):
     content = content_of(rig.long)
     assert rig.store.publish(content, staged(rig.long))

@@ -638,6 +638,30 @@ def test_readers_are_sent_to_the_store_where_that_is_asked_for(make, run):
     run(main())
 
 
+@pytest.mark.parametrize("redirect", [False, True])
+def test_what_a_reader_has_is_not_asked_for(make, run, redirect):
+    async def main():
+        class Closed(FarStore):
+            def open(self, key):
+                raise StoreDown("nobody should ask")
+
+            def address(self, key):
+                raise StoreDown("nobody should ask")
+
+        rig = make(store=Closed(), redirect=redirect)
+        async with Working(rig):
+            upload = await rig.create(10, DATA)
+            with pytest.raises(NotReady):
+                await rig.engine.content(upload.id, lambda _: False)
+            await until(is_stored(rig, upload))
+        row = await rig.row(upload.id)
+        assert await rig.engine.content(upload.id, lambda found: found != row) == (row, None)
+        with pytest.raises(StoreDown):  # and not that it is gone
+            await rig.engine.content(upload.id)
+
+    run(main())
+
+
 def test_a_store_without_addresses_is_read_from_here(make, run):
     async def main():
         rig = make(redirect=True)

@@ -52,6 +52,7 @@ FRESH = 2.0  # seconds for which a row that this process wrote is believed, alth
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
 
 Read = Callable[[], Append]
+Needed = Callable[[Upload], bool]
 
 
 class Means(Struct, frozen=True, kw_only=True):
@@ -185,8 +186,12 @@ class Engine:
         self._publisher.handover.announce()  # what was published of it has made room for another
         return Terminated()
 
-    async def content(self, upload_id: str) -> tuple[Upload, BinaryIO | str]:
+    async def content(self, upload_id: str, needed: Needed = lambda _: True) -> tuple[Upload, BinaryIO | str | None]:
         """Open the stored content of an upload; the caller closes it. Or return the URL at which a reader gets it.
+
+        Args:
+            upload_id: hostile text is fine.
+            needed: asked once it is known what is stored; where it is False, the store is left alone.
 
         Raises:
             NotReady: it is not stored yet.
@@ -198,6 +203,9 @@ class Engine:
         decide.published(upload)
         if upload.status is not Status.STORED or upload.key is None:
             raise NotReady
+        if not needed(upload):
+            return upload, None
+        # An address is made here; but whoever signs it may ask for credentials first, which the loop cannot wait for.
         if self._redirect and (address := await self._reading.run(self._store.address, upload.key)):
             return upload, address
         file = await self._reading.run(self._store.open, upload.key)
