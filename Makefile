@@ -1,5 +1,5 @@
 # tusplyr: everything a developer types. Needs python3 (3.11 or newer) and make; e2e, page and bench also node (20 or
-# newer) and npm; e2e also chromium, nginx, maven, a JDK and go.
+# newer) and npm; bench also go; e2e also chromium, nginx, maven, a JDK and go.
 .DEFAULT_GOAL := help
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -69,7 +69,7 @@ bench: $(STAMP)  ## measure us beside our peers, in turn; see bench/README.md
 bench-docs: $(STAMP)  ## the same, and write docs/bench.md and docs/bench.png
 	$(BIN)/python -m bench run --write-docs
 
-bench-peers:  ## install the peers that are in registries
+bench-peers: $(GATEWAY)  ## install the peers that are in registries
 	bench/peers/install.sh
 
 docs: $(STAMP)  ## write the generated pages again

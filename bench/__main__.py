@@ -3,7 +3,7 @@
 Owns flags and the order of things. Must not know how anything is measured. Invariant: it asserts nothing
 about time: a slow server is a figure, never an exit code.
 
-    python -m bench run                      everything, about 20 minutes
+    python -m bench run                      everything, about 35 minutes
     python -m bench run --quick              small sizes, one round: does it work?
     python -m bench report --write-docs      the table and plot of the last run again, into docs/
 """
@@ -16,11 +16,13 @@ import tempfile
 from pathlib import Path
 
 from bench import machine, report
-from bench.cases import CASES, FULL, QUICK
+from bench.cases import CASES, FULL, QUICK, Case
 from bench.measure import Results, measure_all, say
 from bench.payload import GIB
+from bench.publishing import BUCKET_CASES, OURS, BucketCase, versions
 from bench.servers import ROOT, catalogue
 
+_ALL: tuple[Case | BucketCase, ...] = (*CASES, *BUCKET_CASES)
 _LAST = ROOT / "bench" / "results" / "last.json"
 _NEEDED = 12 * GIB  # free bytes before a full run
 
@@ -33,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="measure, print the tables, keep the samples in bench/results/last.json")
     run.add_argument("--quick", action="store_true", help="small sizes and one round: a smoke test, not a measurement")
     run.add_argument("--rounds", type=int, default=None, help="interleaved rounds (9; with --quick 1)")
-    run.add_argument("--only", metavar="CASE", action="append", help=f"{', '.join(c.name for c in CASES)}, or a prefix")
+    run.add_argument("--only", metavar="CASE", action="append", help=f"{', '.join(c.name for c in _ALL)}, or a prefix")
     names = ",".join(server.name for server in catalogue())
     run.add_argument("--servers", metavar="A,B", help=f"some of {names}")
     run.add_argument("--data-dir", type=Path, default=ROOT / ".work" / "bench", help="a directory on a real disk")
@@ -55,7 +57,8 @@ def _command(arguments: argparse.Namespace) -> str:
 def _measure(arguments: argparse.Namespace) -> Results:
     wanted = arguments.servers.split(",") if arguments.servers else None
     servers = [server for server in catalogue() if wanted is None or server.name in wanted]
-    cases = [case for case in CASES if not arguments.only or case.name.startswith(tuple(arguments.only))]
+    of_ours = BUCKET_CASES if any(server.name == OURS for server in servers) else ()
+    cases = [case for case in (*CASES, *of_ours) if not arguments.only or case.name.startswith(tuple(arguments.only))]
     if not servers or not cases:
         raise SystemExit("bench: no such server or case; see python -m bench run --help")
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,8 @@ def _measure(arguments: argparse.Namespace) -> Results:
         found = [server for server in servers if server.found()]
         absent = [server.name for server in servers if not server.found()]
         facts = {"command": _command(arguments), **machine.facts(work)}
-        results = Results(facts, {server.name: server.describe() for server in found}, absent)
+        taking_part = {server.name: server.describe() for server in found} | (versions() if of_ours else {})
+        results = Results(facts, taking_part, absent)
         for name in absent:
             say(f"{name}: missing on this machine")
         rounds = arguments.rounds or (1 if arguments.quick else 9)

@@ -41,6 +41,11 @@ class Sizes:
     crowd_each: int
     checked: int
     partial: int
+    published: int
+    killed: int
+    ends: tuple[int, ...]
+    slow_each: int
+    slow_seconds: float
 
 
 FULL = Sizes(
@@ -51,6 +56,11 @@ FULL = Sizes(
     crowd_each=16 * MIB,
     checked=256 * MIB,
     partial=512 * MIB,
+    published=GIB,
+    killed=512 * MIB,
+    ends=(64 * MIB, GIB),
+    slow_each=150_000_000,
+    slow_seconds=120.0,
 )
 QUICK = Sizes(
     large=64 * MIB,
@@ -60,6 +70,11 @@ QUICK = Sizes(
     crowd_each=MIB,
     checked=32 * MIB,
     partial=16 * MIB,
+    published=128 * MIB,
+    killed=160 * MIB,
+    ends=(64 * MIB, 128 * MIB),
+    slow_each=40_000_000,
+    slow_seconds=10.0,
 )
 
 Measure = Callable[[Running, Sizes], Figures]
@@ -194,7 +209,7 @@ def head_latency(running: Running, sizes: Sizes) -> Figures:
     if failed:
         raise failed[0]
     taken.sort()
-    return {"HEAD p50 ms": _quantile(taken, 0.5) * 1000, "HEAD p99 ms": _quantile(taken, 0.99) * 1000}
+    return {"HEAD p50 ms": quantile(taken, 0.5) * 1000, "HEAD p99 ms": quantile(taken, 0.99) * 1000}
 
 
 def _timed_head(prober: Connection, path: str) -> float:
@@ -206,7 +221,8 @@ def _timed_head(prober: Connection, path: str) -> float:
     return seconds
 
 
-def _quantile(ordered: list[float], share: float) -> float:
+def quantile(ordered: list[float], share: float) -> float:
+    """Return the value below which such a share of them is."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 

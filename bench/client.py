@@ -5,8 +5,10 @@ it costs next to nothing beside the server: no copy of a body, one `sendall` per
 """
 
 import contextlib
+import json
 import socket
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,10 +24,11 @@ class ClientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status and headers (lower-case names); bodies are read and dropped."""
+    """Status, headers (lower-case names), and the body where its length was told."""
 
     status: int
     headers: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ def parse_reply(data: bytes | bytearray, *, to_head: bool = False) -> Reply | No
     if to_head or status in (204, 304):
         return reply
     if "content-length" in headers:
-        return reply if len(data) - end - 4 >= int(headers["content-length"]) else None
+        stop = end + 4 + int(headers["content-length"])
+        return Reply(status, headers, bytes(data[end + 4 : stop])) if len(data) >= stop else None
     if "chunked" in headers.get("transfer-encoding", ""):
         return reply if data.endswith(b"0\r\n\r\n") else None
     return reply
@@ -80,6 +84,15 @@ def location(reply: Reply) -> str:
         raise ClientError(f"creation answered {reply.status}")
     where = reply.headers["location"]
     return "/" + where.split("/", 3)[3] if "://" in where else where
+
+
+def paced(pieces: Iterable[memoryview], rate: float) -> Iterator[memoryview]:
+    """Yield each piece when so many bytes a second allow it."""
+    due = time.monotonic()
+    for piece in pieces:
+        time.sleep(max(0.0, due - time.monotonic()))
+        yield piece
+        due += len(piece) / rate
 
 
 class Connection:
@@ -137,13 +150,35 @@ class Connection:
         self.socket.sendall(head("HEAD", path, 0))
         return self.read_reply(to_head=True)
 
-    def patch(self, path: str, body: Payload, start: int, stop: int, write: int = MIB, *, extra: str = "") -> Sent:
-        """Append the bytes from `start` to `stop`, in writes of `write` bytes. `extra` as for `head`."""
+    def status(self, path: str) -> str:
+        """Ask what has become of an upload."""
+        self.socket.sendall(head("GET", f"{path}/status", 0))
+        return str(json.loads(self.read_reply().body)["status"])
+
+    def patch(
+        self,
+        path: str,
+        body: Payload,
+        start: int,
+        stop: int,
+        write: int = MIB,
+        *,
+        extra: str = "",
+        rate: float | None = None,
+        meter: Callable[[], None] | None = None,
+    ) -> Sent:
+        """Append the bytes from `start` to `stop`, in writes of `write` bytes.
+
+        `extra` as for `head`; `rate` is bytes a second, None as fast as it goes; `meter` is called after it.
+        """
         begun = time.perf_counter()
         with contextlib.suppress(ConnectionError):  # a refusal that came early is still there to be read
             self.socket.sendall(patch_head(path, start, stop - start, extra))
-            for view in body.pieces(start, stop, write):
+            pieces = body.pieces(start, stop, write)
+            for view in paced(pieces, rate) if rate else pieces:
                 self.socket.sendall(view)
+        if meter:
+            meter()
         last = time.perf_counter()
         reply = self.read_reply()
         done = time.perf_counter()
@@ -155,9 +190,20 @@ class Connection:
         for view in body.pieces(0, sent, MIB):
             self.socket.sendall(view)
 
-    def append(self, path: str, body: Payload, start: int, stop: int, write: int = MIB, *, extra: str = "") -> Sent:
+    def append(
+        self,
+        path: str,
+        body: Payload,
+        start: int,
+        stop: int,
+        write: int = MIB,
+        *,
+        extra: str = "",
+        rate: float | None = None,
+        meter: Callable[[], None] | None = None,
+    ) -> Sent:
         """As `patch`. Raises `ClientError` unless the server took every byte."""
-        sent = self.patch(path, body, start, stop, write, extra=extra)
+        sent = self.patch(path, body, start, stop, write, extra=extra, rate=rate, meter=meter)
         if sent.reply.status != 204 or sent.reply.headers.get("upload-offset") != str(stop):
             offset = sent.reply.headers.get("upload-offset")
             raise ClientError(f"PATCH of {start}-{stop} answered {sent.reply.status}, offset {offset}")

@@ -1,8 +1,9 @@
 """Many connections at once, from one thread.
 
 Owns the small-upload load (create, then PATCH, again and again on each keep-alive connection) and the
-two crowds: all sending, all stalled. Must not know which server answers. Invariant: one thread over a
-selector, no copy of a body, so that the load takes a small share of the machine from the server.
+crowds: all sending the same, all sending something else, all stalled. Must not know which server answers.
+Invariant: one thread over a selector, no copy of a body, so that the load takes a small share of the machine
+from the server.
 """
 
 import contextlib
@@ -135,6 +136,50 @@ def send_together(port: int, path: str, count: int, length: int) -> None:
             connection.socket.settimeout(_PATIENCE)
             if (reply := connection.read_reply()).status != 204:
                 raise ClientError(f"one of {count} uploads answered {reply.status}")
+
+
+class _Sender:
+    """One upload that is sent as fast as its connection takes it."""
+
+    def __init__(self, connection: Connection, path: str, body: Payload, extra: str) -> None:
+        upload = connection.create(path, body.length, extra=extra)
+        connection.send_head(patch_head(upload, 0, body.length))
+        self.connection = connection
+        self.upload = upload
+        self.socket = connection.socket
+        self.socket.setblocking(False)
+        self._pieces = body.pieces(0, body.length, 64 * KIB)
+        self._view = next(self._pieces)
+
+    def advance(self) -> bool:
+        """Send what is taken; True when that was all."""
+        self._view = self._view[self.socket.send(self._view) :]
+        if not self._view:
+            self._view = next(self._pieces, self._view)
+        return not self._view
+
+
+def send_different(port: int, path: str, bodies: dict[Payload, str]) -> list[str]:
+    """Have uploads of different content in flight at once until all are answered; return their paths.
+
+    `bodies` are contents, each with what is said at its creation beside the usual (`client.head`).
+    """
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+        senders = [_Sender(stack.enter_context(Connection(port)), path, *each) for each in bodies.items()]
+        for sender in senders:
+            selector.register(sender.socket, selectors.EVENT_WRITE, sender)
+        while selector.get_map():
+            events = selector.select(_PATIENCE)
+            if not events:
+                raise ClientError(f"nothing happened for {_PATIENCE:.0f} s")
+            for key, _ in events:
+                if key.data.advance():
+                    selector.unregister(key.fileobj)
+        for sender in senders:
+            sender.socket.settimeout(_PATIENCE)
+            if (reply := sender.connection.read_reply()).status != 204:
+                raise ClientError(f"one of {len(senders)} uploads answered {reply.status}")
+    return [sender.upload for sender in senders]
 
 
 def stall_together(port: int, path: str, count: int, sent: int, seconds: float) -> None:

@@ -8,15 +8,18 @@ minute of the machine falls on all alike.
 
 import json
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench.cases import Case, Figures, Sizes
 from bench.client import ClientError
+from bench.publishing import BucketCase, Room
 from bench.servers import Running, Server, StartError, run
 
 
@@ -58,7 +61,16 @@ class Results:
     def tails(self) -> list[str]:
         """Return the figures of the time from last byte to reply, the shortest upload first."""
         found = [name for name in self.samples if name.startswith("last byte to reply")]
-        return sorted(found, key=lambda name: int(name.split()[-3]))
+        return sorted(found, key=_length)
+
+    def between(self, prefix: str, server: str) -> float | None:
+        """Return the median of longest / shortest over the rounds, of figures that end in a length: `64 MiB ms`."""
+        found = [name for name in self.samples if name.startswith(prefix)]
+        if len(found) < 2:
+            return None
+        short, long = (self.samples[pick(found, key=_length)].get(server, {}) for pick in (min, max))
+        ratios = [long[number] / short[number] for number in long if short.get(number)]
+        return statistics.median(ratios) if ratios else None
 
     def rounds(self, figure: str) -> int:
         """Return how often a figure was measured."""
@@ -73,6 +85,13 @@ class Results:
     def load(cls, path: Path) -> "Results":
         """Read what `save` wrote."""
         return cls(**json.loads(path.read_text()))
+
+
+FAILURES = (ClientError, StartError, OSError, ValueError, IndexError)
+
+
+def _length(figure: str) -> int:
+    return int(figure.split()[-3])
 
 
 def say(text: str) -> None:
@@ -101,17 +120,34 @@ class _Bench:
             running = self._start(server)
             figures = case.measure(running, self._sizes)
             running.clear()
-        except (ClientError, StartError, OSError, ValueError, IndexError) as error:
+        except FAILURES as error:
             self.stop(server.name)
-            problem = str(error) or type(error).__name__
-            self._results.problems[f"{server.name}, {case.name}"] = problem
-            say(f"    {server.name:<13} could not: {problem}")
+            self._failed(server.name, case.name, error)
             return
         if case.fresh:
             self.stop(server.name)
-        self._results.add(server.name, number, figures)
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        say(f"    {server.name:<13} {time.monotonic() - begun:5.1f} s  {shown}")
+        self._keep(server.name, number, figures, time.monotonic() - begun)
+
+    def publish(self, case: BucketCase, number: int) -> None:
+        """Do a case of a bucket once, and keep the figures or what went wrong."""
+        begun = time.monotonic()
+        try:
+            found = case.measure(Room(self._work, self._sizes, number))
+        except (*FAILURES, subprocess.TimeoutExpired) as error:
+            self._failed("tusplyr", case.name, error)
+            return
+        for column, figures in found.items():
+            self._keep(column, number, figures, time.monotonic() - begun)
+
+    def _keep(self, name: str, number: int, figures: Figures, seconds: float) -> None:
+        self._results.add(name, number, figures)
+        shown = "  ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
+        say(f"    {name:<13} {seconds:5.1f} s  {shown}")
+
+    def _failed(self, name: str, case: str, error: Exception) -> None:
+        problem = str(error) or type(error).__name__
+        self._results.problems[f"{name}, {case}"] = problem
+        say(f"    {name:<13} could not: {problem}")
 
     def _start(self, server: Server) -> Running:
         if server.name not in self._running:
@@ -131,19 +167,36 @@ class _Bench:
 
 
 def measure_all(
-    results: Results, *, cases: Sequence[Case], servers: Sequence[Server], sizes: Sizes, rounds: int, work: Path
+    results: Results,
+    *,
+    cases: Sequence[Case | BucketCase],
+    servers: Sequence[Server],
+    sizes: Sizes,
+    rounds: int,
+    work: Path,
 ) -> None:
     """Do every case on every server in interleaved rounds; what is found is added to `results`."""
     bench = _Bench(results, sizes, work)
     try:
         for case in cases:
-            taking_part = [server for server in servers if server.limit in {"", case.limits}]
-            if case.fresh:
-                bench.stop_all()
             repeats = max(1, round(rounds * case.share))
-            for number in range(repeats if taking_part else 0):
-                say(f"{case.name}: round {number + 1} of {repeats}")
-                for server in _rotated(taking_part, number):
-                    bench.measure(case, number, server)
+            if isinstance(case, BucketCase):
+                bench.stop_all()
+                _repeat(case.name, repeats, partial(bench.publish, case))
+            elif taking_part := [server for server in servers if server.limit in {"", case.limits}]:
+                if case.fresh:
+                    bench.stop_all()
+                _repeat(case.name, repeats, partial(_in_turn, bench, case, taking_part))
     finally:
         bench.stop_all()
+
+
+def _repeat(name: str, repeats: int, measure: Callable[[int], None]) -> None:
+    for number in range(repeats):
+        say(f"{name}: round {number + 1} of {repeats}")
+        measure(number)
+
+
+def _in_turn(bench: _Bench, case: Case, servers: Sequence[Server], number: int) -> None:
+    for server in _rotated(servers, number):
+        bench.measure(case, number, server)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bench import plot
 from bench.measure import Results
+from bench.publishing import BOTO, MARK, OURS
 from bench.servers import catalogue
 
-_OURS = "tusplyr"
 _ABSENT = "-"
 
 
@@ -50,7 +50,7 @@ class Target:
 
 
 def _ratio(figure: str, other: str) -> Callable[[Results], float | None]:
-    return lambda results: results.ratio(figure, _OURS, other)
+    return lambda results: results.ratio(figure, OURS, other)
 
 
 def _bound(figure: str, limit: str, other: str) -> Callable[[Results], float | None]:
@@ -59,7 +59,7 @@ def _bound(figure: str, limit: str, other: str) -> Callable[[Results], float | N
 
 def _worst(*figures: str) -> Callable[[Results], float | None]:
     def value(results: Results) -> float | None:
-        medians = [results.median(figure, _OURS) for figure in figures]
+        medians = [results.median(figure, OURS) for figure in figures]
         present = [median for median in medians if median is not None]
         return max(present) if len(present) == len(figures) else None
 
@@ -70,8 +70,21 @@ def _growth(results: Results) -> float | None:
     tails = results.tails()
     if len(tails) < 2:
         return None
-    short, long = (results.median(figure, _OURS) for figure in (tails[0], tails[-1]))
+    short, long = (results.median(figure, OURS) for figure in (tails[0], tails[-1]))
     return long / short if short and long else None
+
+
+def _bucket(figure: str) -> Callable[[Results], float | None]:
+    return _worst(MARK + figure)
+
+
+def _published(scheme: str) -> Callable[[Results], float | None]:
+    return lambda results: results.ratio(f"{MARK}publish over {scheme} MiB/s", OURS, BOTO)
+
+
+def _stored(way: str) -> Callable[[Results], float | None]:
+    """Return how the longest compares with the shortest, round by round."""
+    return lambda results: results.between(f"{MARK}last byte to stored{way}, ", OURS)
 
 
 _ONE = [f"RSS one, {size} writes MiB" for size in ("1 KiB", "64 KiB", "8 MiB")]
@@ -110,6 +123,21 @@ TARGETS = (
     Target("concatenation, disk writes / length", _worst("concatenation, disk writes / length"), False, 1.05),
     Target("RSS above idle, concatenating, MiB", _worst("RSS concatenating MiB"), False, 16.0),
     Target("throughput with a sha256 checksum / without", _worst("sha256 checksum / without"), True, 0.6),
+    Target("publishing to a bucket over TLS / boto3", _published("TLS"), True, 0.8),
+    Target("publishing to a bucket over HTTP / boto3", _published("HTTP"), True, 0.8),
+    *(
+        target
+        for way in ("", " with overlap")
+        for target in (
+            Target(f"RSS above idle, slow bucket{way}, MiB", _bucket(f"slow{way}, RSS above idle MiB"), False, 50.0),
+            Target(f"/health/live p99, slow bucket{way}, ms", _bucket(f"slow{way}, live p99 ms"), False, 500.0),
+        )
+    ),
+    Target("last byte to stored with overlap, longest / shortest", _stored(" with overlap"), False, 1.5),
+    Target("last byte to stored without overlap, longest / shortest", _stored(""), False),
+    Target("parts sent again after a kill, of 4 in flight", _bucket("killed half-way, sent again"), False, 4.0),
+    Target("requests to the bucket for 3 MiB", _bucket("requests for 3 MiB"), False, 1.0),
+    Target("requests to the bucket for n parts, beyond n", _bucket("requests beyond parts"), False, 3.0),
 )
 
 
@@ -139,6 +167,8 @@ def _figures(results: Results) -> str:
     names = [server.name for server in catalogue() if server.name in results.servers or server.name in results.missing]
     rows = [["median", "rounds", *names]]
     for figure, by_server in results.samples.items():
+        if figure.startswith(MARK):
+            continue
         values = (
             "missing"
             if name in results.missing
@@ -146,6 +176,15 @@ def _figures(results: Results) -> str:
             for name in names
         )
         rows.append([figure, str(results.rounds(figure)), *values])
+    return _table(rows)
+
+
+def _publishing(results: Results) -> str:
+    rows = [["median", "rounds", OURS, BOTO]]
+    for figure in results.samples:
+        if figure.startswith(MARK):
+            values = (_number(results.median(figure, name)) for name in (OURS, BOTO))
+            rows.append([figure.removeprefix(MARK), str(results.rounds(figure)), *values])
     return _table(rows)
 
 
@@ -179,6 +218,9 @@ tusplyr does both before each reply. How it is measured: `bench/README.md`.
 {_figures(results)}
 {_ABSENT} means: not measured, or the server could not do it (below).
 
+## Publishing to a bucket
+
+{_publishing(results)}
 ## What must be reached
 
 {_targets(results)}

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import process
@@ -87,6 +87,13 @@ def _tusplyr(name: str, *, direct: bool) -> Server:
         version=(str(program), "--version"),
         ours=True,
     )
+
+
+def configured(settings: dict[str, str]) -> Server:
+    """Return tusplyr with other variables beside its own."""
+    server = _tusplyr("tusplyr", direct=True)
+    own = server.environment
+    return replace(server, environment=lambda port, data: own(port, data) | settings)
 
 
 def _limit(name: str, kind: str, *words: str, version: str) -> Server:
@@ -185,8 +192,14 @@ class Running:
                     path.unlink()
         os.sync()
 
+    def kill(self) -> None:
+        """End it at once, without a word."""
+        for pid in process.tree(self.pid):
+            os.kill(pid, signal.SIGKILL)
 
-def _free_port() -> int:
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -209,7 +222,8 @@ def _await_answer(started: subprocess.Popen[bytes], port: int, log: Path) -> Non
     raise StartError(log.read_text(errors="replace").strip()[-500:] or f"did not answer within {_START:.0f} s")
 
 
-def _end(started: subprocess.Popen[bytes]) -> None:
+def end(started: subprocess.Popen[bytes]) -> None:
+    """End a process and what it has started."""
     members = process.tree(started.pid) if started.poll() is None else []
     started.terminate()
     try:
@@ -224,28 +238,51 @@ def _end(started: subprocess.Popen[bytes]) -> None:
             continue
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server keeps its data and listens, over as many lives as are wanted of it."""
+
+    port: int
+    data: Path
+    log: Path
+
+
 @contextmanager
-def run(server: Server, work: Path) -> Iterator[Running]:
-    """Run a server on a fresh directory under `work`. Raises `StartError`."""
-    port = _free_port()
+def prepared(server: Server, work: Path) -> Iterator[Place]:
+    """Give a server a fresh directory under `work`."""
+    port = free_port()
     data = work / f"{server.name.strip('@').replace('/', '-')}-{port}"
     data.mkdir(parents=True)
     log = data.with_suffix(".log")
-    environment = os.environ | server.environment(port, data)
-    with log.open("wb") as output:
-        started = subprocess.Popen(
-            server.command(port, data),
+    try:
+        yield Place(port, data, log)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+        log.unlink(missing_ok=True)
+
+
+@contextmanager
+def started(server: Server, place: Place) -> Iterator[Running]:
+    """Let a server live once. Raises `StartError`."""
+    with place.log.open("ab") as output:
+        child = subprocess.Popen(
+            server.command(place.port, place.data),
             cwd=ROOT,
-            env=environment,
+            env=os.environ | server.environment(place.port, place.data),
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,
         )
     try:
-        _await_answer(started, port, log)
+        _await_answer(child, place.port, place.log)
         time.sleep(0.5)  # late imports and first timers belong to the idle server
-        yield Running(server, port, started.pid, data, process.memory(started.pid).resident)
+        yield Running(server, place.port, child.pid, place.data, process.memory(child.pid).resident)
     finally:
-        _end(started)
-        shutil.rmtree(data, ignore_errors=True)
-        log.unlink(missing_ok=True)
+        end(child)
+
+
+@contextmanager
+def run(server: Server, work: Path) -> Iterator[Running]:
+    """Run a server on a fresh directory under `work`. Raises `StartError`."""
+    with prepared(server, work) as place, started(server, place) as running:
+        yield running

@@ -14,6 +14,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from contextlib import closing, contextmanager, suppress
@@ -24,6 +25,7 @@ from alembic.command import upgrade
 from sqlalchemy import create_engine
 
 import tusplyr
+from rig.server import free_port
 from tusplyr.core.media import media_of
 from tusplyr.core.model import Reason, Status, Upload
 from tusplyr.ledger.migrate import configuration, migrate
@@ -246,6 +248,19 @@ def test_migrate_makes_the_database_and_can_be_repeated(tmp_path):
         done = run(tmp_path, "migrate", "--data-dir", "deep/data")
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{database} {said}\n", "")
     assert run(tmp_path, "uploads", "list", TUSPLYR_DATA_DIR="deep/data").stdout == ""
+
+
+def test_no_module_of_the_folder_where_a_server_is_started_is_run(tmp_path):
+    script = Path(sysconfig.get_path("scripts"), "tusplyr")
+    for name in ("queue", "random", "tusplyr"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name}-was-run', 'w')\n")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TUSPLYR_")}
+    line = [script, "serve", "--port", str(free_port()), "--data-dir", "data"]
+    with subprocess.Popen(line, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("listening on" in said for said in process.stderr)
+        process.terminate()
+    assert list(tmp_path.glob("*-was-run")) == []
 
 
 def test_migrate_refuses_while_a_server_runs(running):

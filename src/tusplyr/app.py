@@ -499,8 +499,9 @@ def _migrate(settings: Settings, lock: int) -> None:
         raise StartFailed(str(error)) from error
     if before == needed:
         return
-    command = [sys.executable, "-m", "tusplyr", "migrate", "--config", os.devnull, "--data-dir", str(settings.data_dir)]
-    command += ["--lock", str(lock)]
+    # -P: no module of the folder in which the server was started.
+    command = [sys.executable, "-P", "-m", "tusplyr", "migrate", "--config", os.devnull]
+    command += ["--data-dir", str(settings.data_dir), "--lock", str(lock)]
     # What counts is in `settings`; the environment may say otherwise.
     environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     done = subprocess.run(command, env=environ, pass_fds=[lock], capture_output=True, text=True, check=False)  # noqa: S603 - our own command

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rig import buckets
 from rig.journal import RecordingJournal
-from rig.r2 import Cut, Fault
+from rig.r2 import R2, Cut, Fault
 from rig.s3 import MIB, Watched, options, raw, unfinished
 from tusplyr.core.errors import BytesLost, Conflict, LedgerDown, SpoolDown, StoreDown, Suspended
 from tusplyr.core.model import Content
@@ -216,6 +216,19 @@ def test_every_body_is_framed_and_checked_as_r2_wants_it(r2):
         assert "content-md5" in seen.headers
         assert "expect" not in seen.headers
         assert "x-amz-trailer" not in seen.headers
+        assert seen.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+
+
+def test_without_tls_the_md5_of_a_body_is_signed_and_the_body_is_not():
+    with R2(tls=False) as double:
+        rig = Rig(buckets.at_double(double))
+        for data in (SHORT, rig.long):
+            assert rig.store.publish(content_of(data), staged(data))
+        rig.close()
+        bodies = [seen for seen in double.seen if seen.method == "PUT"]
+    assert len(bodies) == 5
+    for seen in bodies:
+        assert "content-md5" in seen.headers["authorization"]
         assert seen.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
 
 

@@ -192,7 +192,7 @@ def connect(options: S3Options) -> Any:
 def _config(options: S3Options) -> Config:
     return Config(
         signature_version="s3v4",
-        s3={"addressing_style": options.addressing},
+        s3={"addressing_style": options.addressing} | _signing(options),
         request_checksum_calculation="when_required",  # R2 refuses the trailers that would be sent otherwise
         response_checksum_validation="when_required",
         connect_timeout=options.connect_timeout,
@@ -200,6 +200,12 @@ def _config(options: S3Options) -> Config:
         retries={"mode": "standard", "total_max_attempts": options.attempts},
         max_pool_connections=options.concurrency + SPARE,
     )
+
+
+def _signing(options: S3Options) -> dict[str, bool]:
+    """Leave bodies unsigned over plain HTTP, too: their `Content-MD5` is signed, and they need not be read again."""
+    plain = (options.endpoint_url or "").startswith("http://")
+    return {"payload_signing_enabled": False} if plain else {}
 
 
 def _expect_nothing(params: dict[str, Any], **_: Any) -> None:
