@@ -322,6 +322,12 @@ def test_file_that_is_no_database_is_refused_in_one_line(tmp_path):
     assert_one_line_error(run(tmp_path, "uploads", "list"), 1, "not a database")
 
 
+def test_a_command_that_needs_no_bucket_does_not_look_for_it(ledger):
+    bucket = {"TUSPLYR_STORE": "s3", "TUSPLYR_S3_BUCKET": "first", "AWS_PROFILE": "nobody"}
+    done = run(ledger, "uploads", "terminate", "missing", **bucket)
+    assert (done.returncode, done.stderr) == (1, "Error: There is no upload missing.\n")
+
+
 def test_list_is_a_tabbed_line_for_each_upload_newest_first(ledger):
     done = run(ledger, "uploads", "list")
     assert (done.returncode, done.stderr) == (0, "")

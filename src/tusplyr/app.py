@@ -35,12 +35,14 @@ from tusplyr.durable import free_bytes, make_directory
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
 from tusplyr.engine.concatenate import Concatenation
+from tusplyr.engine.endings import Endings
 from tusplyr.engine.engine import Engine, Means
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.intake import Intake, Pace
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.overlap import Overlap
 from tusplyr.engine.publish import Publisher
+from tusplyr.engine.setbacks import Setbacks
 from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
 from tusplyr.engine.worker import Worker
@@ -246,91 +248,168 @@ async def _failing(wired: Wired) -> str | None:
     return None
 
 
+class Parts(Struct, frozen=True):
+    """What everything that runs is made of.
+
+    Attributes:
+        offload: threads for the disk.
+        transfers: threads that publish.
+        reading: threads that read from the store. Both are the first where the store is on the disk, too.
+    """
+
+    settings: Settings
+    limits: Limits
+    ledger: SqlLedger
+    spool: DiskSpool
+    store: Store
+    offload: Offload
+    transfers: Offload
+    reading: Offload
+    claims: LocalClaims
+    tally: Tally
+    handover: Handover
+    setbacks: Setbacks
+    endings: Endings
+
+
 @asynccontextmanager
 async def wired_up(settings: Settings, limits: Limits) -> AsyncIterator[Wired]:
     """Put everything together, for the length of a block. Raises as what it opens."""
     async with AsyncExitStack() as stack:
-        ledger = await SqlLedger.open(settings.database)
-        stack.push_async_callback(ledger.close)
-        offload = Offload(settings.threads)
-        stack.callback(offload.close)
-        spool = DiskSpool(settings.spool, reserve=settings.reserve)
-        store = await asyncio.to_thread(chosen_store, settings, LedgerJournal(ledger))
-        transfers = reading = offload
-        overlap = None
-        if not store.prompt:  # what waits for a bucket must not keep the disk waiting
-            transfers, reading = Offload(settings.publish_slots), Offload(settings.threads)
-            stack.callback(getattr(store, "close", reading.close))
-            stack.callback(reading.close)
-            stack.callback(transfers.close)
-        if isinstance(store, Shipper) and settings.overlap:
-            shipping = Offload(settings.publish_slots)
-            stack.callback(shipping.close)
-            overlap = Overlap(shipper=store, ledger=ledger, spool=spool, offload=shipping)
-            stack.push_async_callback(overlap.rest)
-        claims = LocalClaims(settings.takeover_timeout)
-        tally = Tally()
-        publisher = Publisher(
-            ledger=ledger,
-            queue=ledger,
-            spool=spool,
-            store=store,
-            offload=offload,
-            tally=tally,
-            transfers=transfers,
-            handover=Handover(settings.wait_for_stored),
-            overlap=overlap,
-        )
-        provider = best_provider()
-        intake = Intake(ledger, publisher, offload, Pace(settings.checkpoint_bytes, settings.checkpoint_seconds))
-        assembler = Assembler(
-            ledger=ledger,
-            queue=ledger,
-            spool=spool,
-            claims=claims,
-            offload=offload,
-            intake=intake,
-            provider=provider,
-            tally=tally,
-        )
-        sweeper = Sweeper(
-            ledger=ledger,
-            spool=spool,
-            store=store,
-            claims=claims,
-            offload=offload,
-            reading=reading,
-            tally=tally,
-            retain=settings.retain,
-            expire_after=limits.expire_after,
-        )
-        concatenation = Concatenation(
-            ledger=ledger, spool=spool, offload=offload, assembler=assembler, limits=limits, tally=tally
-        )
-        means = Means(
-            ledger=ledger,
-            spool=spool,
-            store=store,
-            reading=reading,
-            claims=claims,
-            offload=offload,
-            intake=intake,
-            publisher=publisher,
-            concatenation=concatenation,
-            provider=provider,
-            limits=limits,
-            tally=tally,
-            redirect=settings.downloads == "redirect",
-        )
+        parts = await _parts(settings, limits, stack)
+        overlap = _overlap(parts, stack)
+        publisher = _publisher(parts, overlap)
+        pace = Pace(settings.checkpoint_bytes, settings.checkpoint_seconds)
+        intake = Intake(parts.ledger, publisher, parts.offload, pace)
+        assembler = _assembler(parts, intake)
         worker = Worker(
-            ledger=ledger,
-            queue=ledger,
-            claims=claims,
+            ledger=parts.ledger,
+            queue=parts.ledger,
+            claims=parts.claims,
             publisher=publisher,
+            setbacks=parts.setbacks,
             assembler=assembler,
             slots=settings.publish_slots,
         )
-        yield Wired(Engine(means), worker, assembler, sweeper, ledger, tally)
+        engine = _engine(parts, intake, publisher, assembler)
+        yield Wired(engine, worker, assembler, _sweeper(parts), parts.ledger, parts.tally)
+
+
+async def _parts(settings: Settings, limits: Limits, stack: AsyncExitStack) -> Parts:
+    ledger = await SqlLedger.open(settings.database)
+    stack.push_async_callback(ledger.close)
+    store = await asyncio.to_thread(chosen_store, settings, LedgerJournal(ledger))
+    stack.callback(store.close)
+    offload = transfers = reading = _threads(settings.threads, stack)
+    if not store.prompt:  # what waits for a bucket must not keep the disk waiting
+        transfers, reading = _threads(settings.publish_slots, stack), _threads(settings.threads, stack)
+    spool = DiskSpool(settings.spool, reserve=settings.reserve)
+    tally, handover = Tally(), Handover(settings.wait_for_stored)
+    return Parts(
+        settings=settings,
+        limits=limits,
+        ledger=ledger,
+        spool=spool,
+        store=store,
+        offload=offload,
+        transfers=transfers,
+        reading=reading,
+        claims=LocalClaims(settings.takeover_timeout),
+        tally=tally,
+        handover=handover,
+        setbacks=Setbacks(ledger, tally),
+        endings=Endings(ledger, spool, offload, tally, handover),
+    )
+
+
+def _threads(count: int, stack: AsyncExitStack) -> Offload:
+    offload = Offload(count)
+    stack.callback(offload.close)
+    return offload
+
+
+def _overlap(parts: Parts, stack: AsyncExitStack) -> Overlap | None:
+    if not isinstance(parts.store, Shipper) or not parts.settings.overlap:
+        return None
+    overlap = Overlap(
+        shipper=parts.store,
+        ledger=parts.ledger,
+        spool=parts.spool,
+        offload=_threads(parts.settings.publish_slots, stack),
+        setbacks=parts.setbacks,
+    )
+    stack.push_async_callback(overlap.rest)
+    return overlap
+
+
+def _publisher(parts: Parts, overlap: Overlap | None) -> Publisher:
+    return Publisher(
+        ledger=parts.ledger,
+        spool=parts.spool,
+        store=parts.store,
+        offload=parts.offload,
+        transfers=parts.transfers,
+        tally=parts.tally,
+        handover=parts.handover,
+        setbacks=parts.setbacks,
+        endings=parts.endings,
+        overlap=overlap,
+    )
+
+
+def _assembler(parts: Parts, intake: Intake) -> Assembler:
+    return Assembler(
+        ledger=parts.ledger,
+        spool=parts.spool,
+        claims=parts.claims,
+        offload=parts.offload,
+        intake=intake,
+        provider=best_provider(),
+        setbacks=parts.setbacks,
+        endings=parts.endings,
+    )
+
+
+def _sweeper(parts: Parts) -> Sweeper:
+    return Sweeper(
+        ledger=parts.ledger,
+        spool=parts.spool,
+        store=parts.store,
+        claims=parts.claims,
+        offload=parts.offload,
+        reading=parts.reading,
+        tally=parts.tally,
+        retain=parts.settings.retain,
+        expire_after=parts.limits.expire_after,
+    )
+
+
+def _engine(parts: Parts, intake: Intake, publisher: Publisher, assembler: Assembler) -> Engine:
+    concatenation = Concatenation(
+        ledger=parts.ledger,
+        spool=parts.spool,
+        offload=parts.offload,
+        assembler=assembler,
+        limits=parts.limits,
+        tally=parts.tally,
+    )
+    means = Means(
+        ledger=parts.ledger,
+        spool=parts.spool,
+        store=parts.store,
+        reading=parts.reading,
+        claims=parts.claims,
+        offload=parts.offload,
+        intake=intake,
+        publisher=publisher,
+        endings=parts.endings,
+        concatenation=concatenation,
+        provider=best_provider(),
+        limits=parts.limits,
+        tally=parts.tally,
+        redirect=parts.settings.downloads == "redirect",
+    )
+    return Engine(means)
 
 
 def chosen_store(settings: Settings, journal: Journal) -> Store:

@@ -143,6 +143,6 @@ def _left_behind(settings: Settings, since: float) -> str | None:
     """Return the key of what was published last before that time (Unix seconds), where the store does not have it."""
     content = newest_content(settings.database, since)
     with suppress(StartFailed, StoreDown):  # have been told
-        if content and chosen_store(settings, MemoryJournal()).stat(content.key) is None:
+        if content and not chosen_store(settings, MemoryJournal()).has(content):
             return content.key
     return None

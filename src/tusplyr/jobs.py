@@ -7,26 +7,30 @@ Invariant: each works beside a running server, and is safe there.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tusplyr.app import StartFailed, chosen_store, limits_of, locked, wired_up
+from tusplyr.core import decide
 from tusplyr.core.digest import hash_file_chunked
 from tusplyr.core.errors import NotFound, StoreDown, Superseded, TusplyrError
 from tusplyr.core.lifecycle import WAITING
 from tusplyr.core.model import Content
-from tusplyr.engine.offload import Result
+from tusplyr.engine.endings import Endings
+from tusplyr.engine.handover import Handover
+from tusplyr.engine.offload import Offload, Result
 from tusplyr.engine.sweep import GRACE, SweepReport
+from tusplyr.engine.tally import Tally
 from tusplyr.ledger.listing import find_place, list_contents
 from tusplyr.ledger.memory import MemoryJournal
 from tusplyr.ledger.sql import SqlLedger
 from tusplyr.ports import Store
 from tusplyr.settings import Settings
-from tusplyr.stores.filesystem import FilesystemStore
+from tusplyr.spool.disk import DiskSpool
 
 UNKNOWN = "unknown"
 FOR_EVER = 1e12  # Unix seconds
@@ -73,13 +77,15 @@ def terminate(settings: Settings, upload_id: str) -> bool:
     """
 
     async def run() -> bool:
-        # Whether it has expired is the server's to say: here it is to be ended in any case.
-        async with wired_up(settings, replace(limits_of(settings), expire_after=None)) as wired:
-            try:
-                await wired.engine.terminate(upload_id)
-            except NotFound:
-                return False
-            return True
+        async with _open(settings) as ledger:
+            with closing(Offload(1)) as offload:
+                endings = Endings(ledger, DiskSpool(settings.spool), offload, Tally(), Handover())
+                try:
+                    # Whether it has expired is the server's to say: here it is to be ended in any case.
+                    await endings.terminated(decide.present(await ledger.get(upload_id), limits_of(settings)))
+                except NotFound:
+                    return False
+                return True
 
     return _run(run)
 
@@ -91,14 +97,11 @@ def retry(settings: Settings, upload_ids: Sequence[str]) -> Iterator[tuple[str, 
     """
 
     async def run() -> list[tuple[str, str]]:
-        ledger = await SqlLedger.open(settings.database)
-        try:
+        async with _open(settings) as ledger:
             now = time.time()
             waiting = [row.id for status in WAITING for row in await ledger.due(status, FOR_EVER, MANY)]
             named = upload_ids or waiting
             return [(each, await _hasten(ledger, each, now)) for each in named]
-        finally:
-            await ledger.close()
 
     yield from _run(run)
 
@@ -136,11 +139,8 @@ def verify(settings: Settings) -> Iterator[Checked]:
 
 
 def stored_bytes(settings: Settings) -> int:
-    """Return about how many bytes `verify` will read."""
-    if settings.store_kind == "s3":  # to ask it for each length would take long
-        return sum(content.length for content in list_contents(settings.database))
-    store = FilesystemStore(settings.store)
-    return sum(store.stat(key) or 0 for key in store.keys())  # noqa: SIM118 - not a dict
+    """Return about how many bytes `verify` will read: to ask a bucket for each length would take long."""
+    return sum(content.length for content in list_contents(settings.database))
 
 
 def _check(store: Store, key: str, content: Content | None) -> Checked:
@@ -161,6 +161,15 @@ def _check(store: Store, key: str, content: Content | None) -> Checked:
     if (content.sha256, content.length) != (sha256, length):
         return Checked(key, length, f"has other content ({sha256}) than was received ({content.sha256})")
     return Checked(key, length, None)
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[SqlLedger]:
+    ledger = await SqlLedger.open(settings.database)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
 
 
 def _run(work: Callable[[], Coroutine[None, None, Result]]) -> Result:

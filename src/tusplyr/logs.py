@@ -11,6 +11,8 @@ import msgspec
 
 from tusplyr.settings import Settings
 
+# They tell every statement; every request, with its signature; every connection.
+TALKATIVE = ("aiosqlite", "boto3", "botocore", "s3transfer", "urllib3", "uvicorn")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -48,5 +50,5 @@ def configure(settings: Settings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     logging.basicConfig(level=LEVELS[settings.log_level], handlers=[handler], force=True)
-    logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # it tells every statement
-    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, LEVELS[settings.log_level]))
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[settings.log_level]))

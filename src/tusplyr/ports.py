@@ -5,7 +5,7 @@ know any implementation. Invariant: colour belongs to the port, not to the metho
 and `Claims` are async; `Spool`, `Writer` and `Store` block and are run through `engine.offload`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -94,8 +94,19 @@ class Queue(Protocol):
     async def hasten(self, upload: Upload, due_at: float) -> Upload:
         """Set when the next attempt is due (Unix seconds), and nothing else; return the new row."""
 
-    async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
-        """Return rows of that status that are due, the longest waiting first."""
+    async def hasten_all(self, folder: str, code: str, due_at: float, limit: int) -> int:
+        """Make as many that are `received` and would be due later due at that time (Unix seconds); count them.
+
+        Those of a folder of the store whose last error begins with that code and a colon, the next to be due first.
+        """
+
+    async def due(
+        self, status: Status, now: float, limit: int, apart_from: Collection[str] = frozenset()
+    ) -> list[Upload]:
+        """Return rows of that status that are due, the longest waiting first.
+
+        Without those of some content keys, and of folders of the store, which end with a slash.
+        """
 
     async def backlog(self) -> Backlog:
         """Count the rows, whether due or not."""
@@ -230,8 +241,11 @@ class Store(Protocol):
     def open(self, key: str) -> BinaryIO | None:
         """Open an object for reading, None when there is none. Seekable; the caller closes it."""
 
-    def stat(self, key: str) -> int | None:
-        """Return the length of an object in bytes, None when there is none."""
+    def has(self, content: Content) -> bool:
+        """Say whether a content is under its key, by what can be known of the object there without reading it.
+
+        Its length at least. Where False comes back, `publish` finds out what is there.
+        """
 
     def keys(self) -> Iterator[str]:
         """Yield every content key, for a check of the whole store."""
@@ -241,6 +255,9 @@ class Store(Protocol):
 
         What an upload that is still to be published can go on with stays.
         """
+
+    def close(self) -> None:
+        """Let go of connections. Nothing else is called afterwards."""
 
 
 @runtime_checkable

@@ -644,6 +644,19 @@ def test_postponed_uploads_keep_their_epoch_and_come_back_when_due(run):
     run(test)
 
 
+def test_a_failed_attempt_leaves_the_offset_where_it_has_come_to(run):
+    async def test(ledger):
+        partial = await created(ledger, **a_partial())
+        final = a_final(partial)
+        await ledger.create(final, [partial])
+        half = await ledger.checkpoint(final, 10, b"state")
+        await ledger.postpone(final, NOW, "the disk is away")  # by whoever read the row before
+        row = await ledger.get(final.id)
+        assert (row.offset, row.digest, row.attempts) == (half.offset, half.digest, 1)
+
+    run(test)
+
+
 def test_of_two_that_postpone_the_same_attempt_the_second_is_superseded(run):
     async def test(ledger):
         upload = await created(ledger, status=Status.RECEIVED)
@@ -724,6 +737,55 @@ def test_due_gives_the_longest_waiting_first_and_no_more_than_asked(run):
             await created(ledger, status=status, due_at=0.0)
         assert await ledger.due(Status.RECEIVED, 40.0, 10) == [uploads[at] for at in (10.0, 20.0, 30.0, 40.0)]
         assert await ledger.due(Status.RECEIVED, 40.0, 2) == [uploads[at] for at in (10.0, 20.0)]
+
+    run(test)
+
+
+def test_due_leaves_out_contents_and_folders_that_are_named(run):
+    async def test(ledger):
+        one, other, short, picture = [
+            await created(ledger, status=Status.RECEIVED, due_at=float(number), sha256=sha256, media=media_of(name))
+            for number, (name, sha256) in enumerate(
+                [("a.wav", SHA256), ("a.wav", "f" * 64), ("a", SHA256), ("a.png", SHA256)]
+            )
+        ]
+        final = await created(ledger, status=Status.ASSEMBLING)
+        for apart, left in [
+            ((), [one, other, short, picture]),
+            ((one.key,), [other, short, picture]),
+            ((short.key,), [one, other, picture]),
+            ((one.key, other.key, picture.key), [short]),
+            (("audio/",), [short, picture]),
+            (("audio/", "images/", short.key), []),
+            (("audio/0123456789", "audi", "audio/0123456789abcdef", ""), [one, other, short, picture]),
+        ]:
+            assert await ledger.due(Status.RECEIVED, NOW, 10, apart) == left
+            assert await ledger.due(Status.ASSEMBLING, NOW, 10, apart) == [final]
+
+    run(test)
+
+
+def test_those_that_failed_for_the_same_reason_in_the_same_place_are_hastened_together(run):
+    async def test(ledger):
+        wav, png = media_of("a.wav"), media_of("a.png")
+        facts = [
+            ({"media": wav, "error": "store_down: away"}, True),
+            ({"media": wav, "error": "store_down: again"}, True),
+            ({"media": wav, "error": "store_down: at last"}, False),  # one too many
+            ({"media": png, "error": "store_down: away"}, False),
+            ({"media": wav, "error": "conflict: store_down: "}, False),
+            ({"media": wav, "error": None}, False),
+            ({"media": wav, "error": "store_down: away", "due_at": NOW - 1}, False),
+            ({"media": wav, "error": "store_down: away", "status": Status.ASSEMBLING}, False),
+            ({"media": wav, "error": "store_down: away", "status": Status.STORED}, False),
+        ]
+        rows = [
+            await created(ledger, **{"status": Status.RECEIVED, "due_at": NOW + 1 + number, "attempts": 3} | values)
+            for number, (values, _) in enumerate(facts)
+        ]
+        assert await ledger.hasten_all("audio", "store_down", NOW, 2) == 2
+        for row, (_, expected) in zip(rows, facts, strict=True):
+            assert await ledger.get(row.id) == (replace(row, due_at=NOW) if expected else row)
 
     run(test)
 

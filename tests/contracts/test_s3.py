@@ -211,7 +211,7 @@ def test_a_prefix_goes_before_every_key_and_others_are_not_ours(rig):
         content = content_of(data)
         assert rig.store.publish(content, staged(data))
         assert rig.client.head_object(Bucket=rig.bucket.name, Key="here/" + content.key)["ContentLength"] == len(data)
-        assert rig.store.stat(content.key) == len(data)
+        assert rig.store.has(content)
     assert sorted(rig.store.keys()) == sorted([content_of(SHORT).key, content_of(rig.long).key])
 
 
@@ -296,6 +296,13 @@ def test_what_somebody_else_has_put_there_is_read_once(rig):
     assert rig.store.calls.count("GetObject") == 1
     rig.put(content, SHORT)
     assert rig.store.publish(content, staged(SHORT))
+
+
+def test_what_carries_another_digest_is_not_the_content_however_long_it_is(rig):
+    content = content_of(SHORT)
+    for metadata, there in [({}, True), ({"sha256": content.sha256}, True), ({"sha256": "0" * 64}, False)]:
+        rig.put(content, SHORT[::-1], Metadata=metadata)
+        assert rig.store.has(content) is there
 
 
 def test_a_long_content_is_not_sent_again(rig):
@@ -606,7 +613,7 @@ def test_what_answers_everything_with_a_page_is_no_store(r2, data, operation):
 
 def test_a_page_is_no_list_and_no_object(r2):
     r2.bucket.double.inject(Fault(times=None, status=200, alter=page))
-    for ask in (lambda: list(r2.store.keys()), lambda: r2.store.stat("audio/0"), lambda: r2.store.open("audio/0")):
+    for ask in (lambda: list(r2.store.keys()), lambda: r2.store.has(content_of(SHORT)), lambda: r2.store.open("audio/0")):
         with pytest.raises(StoreDown):
             ask()
 
@@ -623,10 +630,10 @@ def test_what_is_no_xml_is_no_answer(r2):
 
 def test_a_bucket_that_is_missing_is_no_missing_object(rig):
     store = rig.restarted(buckets={"audio": "there-is-none"})
-    for ask in (store.stat, store.open):
+    for ask in (lambda: store.has(content_of(SHORT)), lambda: store.open("audio/0")):
         with pytest.raises(StoreDown, match="no such bucket"):
-            ask("audio/0")
-    assert rig.restarted().stat("audio/0") is None
+            ask()
+    assert not rig.restarted().has(content_of(SHORT))
     assert rig.store.open("audio/0") is None
 
 
@@ -658,7 +665,7 @@ def test_what_is_halted_behind_its_last_part_is_not_completed(rig):
     content = content_of(rig.long)
     with pytest.raises(Suspended):
         rig.store.publish(content, staged(rig.long), halted=lambda: rig.journal.calls.count("land") == 4)
-    assert rig.store.stat(content.key) is None
+    assert not rig.store.has(content)
     assert rig.restarted().publish(content, staged(rig.long))
     assert "UploadPart" not in rig.store.calls
 
@@ -683,7 +690,7 @@ def test_what_is_halted_stops_in_the_middle_of_a_body(rig):
     with pytest.raises(Suspended):
         rig.store.publish(content_of(data), staged(data), halted=halted)
     assert rig.store.calls == ["PutObject"]
-    assert rig.restarted().stat(content_of(data).key) is None
+    assert not rig.restarted().has(content_of(data))
 
 
 def test_a_part_that_hangs_does_not_hold_up_the_end(r2):
@@ -773,7 +780,7 @@ def test_a_source_that_is_too_short_is_told_as_lost_bytes_and_nothing_is_begun(r
     for data in (SHORT, rig.long):
         with pytest.raises(BytesLost):
             rig.store.publish(content_of(data), staged(data[:-1]))
-        assert rig.store.stat(content_of(data).key) is None
+        assert not rig.store.has(content_of(data))
     assert unfinished(rig.bucket) == []
     assert rig.journal.abandoned() == []
 
@@ -868,7 +875,7 @@ def test_an_operator_is_told_whose_keys_are_wrong(r2, other, words):
     with pytest.raises(StoreDown, match=words):
         store.publish(content_of(SHORT), staged(SHORT))
     with pytest.raises(StoreDown):
-        store.stat(content_of(SHORT).key)
+        store.has(content_of(SHORT))
 
 
 def test_an_operator_is_told_of_a_wrong_clock(r2):
@@ -1006,7 +1013,7 @@ def test_what_was_shipped_is_not_sent_again_and_costs_no_request_more(rig):
     for upto in (part, part + 1, 2 * part - 1, 3 * part):
         rig.store.ship(content, staged(rig.long[:upto]), upto)
         assert rig.store.calls.count("UploadPart") == upto // part
-        assert rig.store.stat(content.key) is None
+        assert not rig.store.has(content)
     rig.store.calls.clear()
     assert rig.store.publish(content, staged(rig.long))
     assert sorted(rig.store.calls) == ["CompleteMultipartUpload", "HeadObject", "UploadPart"]
@@ -1226,7 +1233,7 @@ def high():
 options = msgspec.json.decode(sys.argv[1], type=S3Options)
 path, sha256, length = sys.argv[2], sys.argv[3], int(sys.argv[4])
 store = S3Store(options, RecordingJournal())
-store.stat("audio/0")
+store.has(Content("audio/0", sha256, length))
 source = Staged("upload", lambda: open(path, "rb", buffering=0), path)
 before = high()
 store.publish(Content("audio/" + sha256[:16], sha256, length), source)

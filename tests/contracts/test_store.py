@@ -95,14 +95,14 @@ def read(store, key: str) -> bytes:
 def test_what_was_published_is_read_back(rig, data):
     content = rig.publish(data)
     assert read(rig.store, content.key) == data
-    assert rig.store.stat(content.key) == len(data)
+    assert rig.store.has(content)
     assert list(rig.store.keys()) == [content.key]
     assert rig.leftovers() == []
 
 
 def test_what_is_not_there_is_none(rig):
     assert rig.store.open("audio/0123456789abcdef.wav") is None
-    assert rig.store.stat("audio/0123456789abcdef.wav") is None
+    assert not rig.store.has(Content("audio/0123456789abcdef.wav", "0" * 64, len(DATA)))
     assert list(rig.store.keys()) == []
 
 
@@ -255,7 +255,7 @@ def test_a_volume_too_small_for_the_copy_is_no_space_and_keeps_nothing(tmp_path,
         rig.publish(bytes(4 * 1024 * 1024))
     assert list(rig.store.keys()) == []
     assert rig.leftovers() == []
-    assert rig.store.stat(rig.publish(DATA).key) == len(DATA)
+    assert rig.store.has(rig.publish(DATA))
 
 
 def test_what_a_disk_refuses_is_store_down(tmp_path):
@@ -266,7 +266,7 @@ def test_what_a_disk_refuses_is_store_down(tmp_path):
     with pytest.raises(StoreDown):
         rig.store.open("audio/x")
     with pytest.raises(StoreDown):
-        rig.store.stat("audio/x")
+        rig.store.has(Content("audio/x", "0" * 64, 1))
     with pytest.raises(StoreDown):
         list(FilesystemStore(tmp_path / "audio").keys())
 

@@ -5,9 +5,12 @@ import hashlib
 import http.client
 import random
 import signal
+import sqlite3
 import ssl
 import threading
 import time
+from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,6 +27,7 @@ LONG = random.Random(2).randbytes(4 * PART + 1)
 PARTS = 5
 FLYING = 2  # parts that are sent at once
 WRONG = "a-secret-that-opens-nothing"
+TRIES = 3  # by which boto3 makes a request
 GRACE = 4.0  # seconds; platforms kill after 5
 
 
@@ -80,6 +84,105 @@ def test_killed_at_a_request_to_the_bucket(tmp_path, data, operation, nth, cut):
             assert len(sent) <= PARTS + FLYING
         server.stop()
         assert server.spooled() == []
+
+
+ANSWERED = [(SHORT, "PutObject"), (LONG, "CompleteMultipartUpload")]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.004, 0.03])
+@pytest.mark.parametrize(("data", "operation"), ANSWERED, ids=[name for _, name in ANSWERED])
+def test_killed_right_after_the_object_is_there(tmp_path, data, operation, pause):
+    """The answer has gone out; somewhere before `stored`, before the journal or the spool is emptied, or behind it."""
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        path = send(server, data)
+        r2.wait(operation, answered=True)
+        time.sleep(pause)
+        server.kill()
+        recovers(r2, server, path, data)
+
+
+@pytest.mark.parametrize(("data", "operation"), ANSWERED, ids=[name for _, name in ANSWERED])
+def test_killed_between_the_object_and_the_row(tmp_path, data, operation):
+    """Nothing can be committed from the moment on at which the object is there."""
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        with closing(sqlite3.connect(database(server), check_same_thread=False, isolation_level=None)) as other:
+            r2.inject(Fault(operation=operation, late=True, strike=lambda _: other.execute("BEGIN IMMEDIATE")))
+            path = send(server, data)
+            r2.wait(operation, answered=True)
+            time.sleep(0.2)
+            assert status(server, path)["status"] == "received"
+            server.kill()
+        assert server.spooled() != []
+        recovers(r2, server, path, data)
+
+
+@pytest.mark.parametrize("data", [SHORT, LONG], ids=["short", "long"])
+def test_killed_between_stored_and_the_discard_of_the_spool_file(tmp_path, data):
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        path = send(server, data)
+        wait_for(server, path)  # the discard waits for company for a moment
+        server.kill()
+        recovers(r2, server, path, data)
+
+
+def recovers(r2: R2, server: Server, path: str, data: bytes) -> None:
+    """One object, nothing was sent twice that needs not be, and after a sweep nothing is left of it anywhere."""
+    assert r2.content(key_of(data)) == data
+    server.start()
+    assert wait_for(server, path)["attempts"] == 0
+    server.stop()
+    assert server.command("sweep").returncode == 0
+    check(r2, data)
+    assert len(r2.requests("UploadPart")) == (PARTS if data is LONG else 0)
+    assert len(r2.requests("CompleteMultipartUpload")) == (1 if data is LONG else 0)
+    assert server.spooled() == []
+    with closing(sqlite3.connect(database(server))) as rows:
+        assert rows.execute("SELECT key FROM transfers UNION SELECT key FROM landed_parts").fetchall() == []
+
+
+def database(server: Server) -> Path:
+    return server.data / "tusplyr.db"
+
+
+def test_the_log_has_no_signatures_however_much_it_tells(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path, LOG_LEVEL="debug") as server:
+        wait_for(server, send(server, SHORT))
+        wait_for(server, send(server, LONG))
+        told = server.log.read_text()
+    assert " DEBUG " in told
+    assert not any(word in told for word in (r2.access_key, r2.secret, "Signature", "AWS4-HMAC"))
+
+
+def test_all_that_waits_is_published_soon_after_the_bucket_is_back(tmp_path):
+    """Not each when its own time has come: the first that succeeds tells the others."""
+    contents = [bytes([number]) * 1000 for number in range(30)]
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        r2.inject(Fault(operation="PutObject", status=403, code="AccessDenied", times=None))
+        paths = [send(server, data) for data in contents]
+        while not all(status(server, path)["attempts"] >= 4 for path in paths):  # some wait for 8 s or more now
+            time.sleep(0.1)
+        r2.calm()
+        waiting = [path for path in paths if status(server, path)["status"] == "received"]
+        first = time.monotonic()
+        for path in waiting:
+            wait_for(server, path)
+        took = time.monotonic() - first
+        assert "the store takes audio/ again" in server.log.read_text()
+        assert took < 12
+        check(r2, *contents)
+
+
+def test_a_bucket_that_wants_to_be_left_alone_is(tmp_path):
+    with R2() as r2, server_with(r2, tmp_path) as server:
+        r2.inject(Fault(operation="PutObject", status=503, code="SlowDown", retry_after="3", times=None))
+        paths = [send(server, bytes([number]) * 1000) for number in range(20)]
+        r2.wait("PutObject")
+        time.sleep(2)
+        asked = len(r2.requests("PutObject"))
+        assert asked <= 2 * TRIES, "two slots, each with what the client tries by itself"
+        r2.calm()
+        for path in paths:
+            wait_for(server, path)
 
 
 def begin(server: Server, data: bytes) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from engine.mortal import Died, Fate, Mortal
-from engine.rig import CUT, Rig, ScriptedBody
+from engine.rig import CUT, Rig, ScriptedBody, until
 from tusplyr.core.commands import Concatenate, Create
 from tusplyr.core.decide import Limits
 from tusplyr.core.errors import Cut, StoreDown, TooLarge
@@ -37,6 +37,7 @@ from tusplyr.stores.memory import MemoryStore
 
 DATA = b"0123456789AB"
 LATE = b"published late"
+STRIDE = 4
 AGE = 1e5  # seconds without progress after which an upload expires
 DISK_CALLS = ("open", "pwrite", "ftruncate", "fdatasync", "fsync", "link", "rename", "unlink")
 
@@ -58,14 +59,34 @@ class LateStore:
     def open(self, key):
         return self.target.open(key)
 
-    def stat(self, key):
-        return self.target.stat(key)
+    def has(self, content):
+        return self.target.has(content)
 
     def keys(self):
         return self.target.keys()
 
     def sweep(self, older_than):
         return self.target.sweep(older_than)
+
+
+class ShippingStore(LateStore):
+    """A store that takes the beginning of a content ahead, in strides of four bytes; what it has survives a death."""
+
+    def __init__(self, target) -> None:
+        super().__init__(target, prompt=False)
+        self.shipped: dict[str, bytes] = {}
+
+    def stride(self, length):
+        return STRIDE if length > STRIDE else None
+
+    def ship(self, content, source, upto, **how):
+        with source.open() as file:
+            self.shipped[source.id] = file.read(upto - upto % STRIDE)
+
+    def publish(self, content, source, **how):
+        with source.open() as file:
+            assert file.read().startswith(self.shipped.get(source.id, b"")), "it would not be sent again"
+        return super().publish(content, source, **how)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +130,7 @@ class World:
             clock=lambda: self.now,
             limits=Limits(expire_after=AGE),
             retain=100 * AGE,
+            overlaps=isinstance(self.store, ShippingStore),
         )
 
     def note(self, upload, data: bytes | None = None) -> str:
@@ -164,6 +186,18 @@ async def life(world: World, rig: Rig, fate: Fate | None) -> None:
     await expire(world, rig, await create(DATA, DATA[:2]))
     await concatenate(world, rig, fate)
     await rig.sweeper.sweep(grace=0)
+
+
+async def shipping_life(world: World, rig: Rig, fate: Fate | None) -> None:
+    """What is declared is shipped while it comes in."""
+    upload = await rig.create(len(DATA), declared=hashlib.sha256(DATA).hexdigest())
+    world.note(upload, DATA)
+    for piece in (DATA[:5], DATA[5:9], DATA[9:]):
+        world.note(await rig.append(upload.id, world.told[upload.id].offset, ScriptedBody(piece)))
+        await until(lambda: fate.dead or not rig.overlap._shipments)
+    await queue(world, rig, upload.id, fate)
+    if fate.dead:
+        raise Died  # the background task died of it
 
 
 async def expire(world: World, rig: Rig, upload_id: str) -> None:
@@ -277,11 +311,11 @@ def check_store(rig: Rig) -> None:
         assert hashlib.sha256(rig.stored(key)).hexdigest()[:16] in key
 
 
-async def die_and_recover(world: World, fate: Fate, crash) -> bool:
+async def die_and_recover(world: World, fate: Fate, crash, live=life) -> bool:
     """Live until the fated call, then go on from what is left. Return whether it came to that."""
     rig = world.rig(fate)
     with suppress(Died):
-        await life(world, rig, fate)
+        await live(world, rig, fate)
     await asyncio.to_thread(rig.close)
     async with crash(world) as left:
         after = left.rig()
@@ -302,7 +336,19 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep, prompt):
         yield world
 
     async def main():
-        every = {"create", "get", "checkpoint", "move", "content", "postpone", "due", "purge", "admit", "keep"}
+        every = {
+            "create",
+            "get",
+            "checkpoint",
+            "move",
+            "content",
+            "postpone",
+            "hasten_all",
+            "due",
+            "purge",
+            "admit",
+            "keep",
+        }
         every |= {
             "idle",
             "graft",
@@ -314,7 +360,7 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep, prompt):
             "discard",
             "files",
             "publish",
-            "stat",
+            "has",
             "sweep",
         }
         seen = set()
@@ -329,6 +375,30 @@ def test_death_at_any_call_of_a_port_in_memory(run, after, keep, prompt):
             if seen == every:
                 break
         assert seen == every
+
+    run(main())
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+@pytest.mark.parametrize("keep", [0, 1, 1000], ids=["power lost", "power lost, a byte kept", "killed"])
+def test_death_at_any_call_of_a_port_while_parts_are_shipped(run, after, keep):
+    @asynccontextmanager
+    async def crash(world):
+        world.spool.crash(keep=keep)
+        world.store.refused = True
+        for upload_id, parts in world.store.shipped.items():
+            assert (await world.ledger.get(upload_id)).offset >= len(parts), "more is shipped than is acknowledged"
+        yield world
+
+    async def main():
+        seen, nth, dead = set(), 1, True
+        while dead:
+            world = World(MemoryLedger(), MemorySpool(), ShippingStore(MemoryStore()))
+            fate = Fate(nth, after=after)
+            if dead := await die_and_recover(world, fate, crash, shipping_life):
+                seen.add(fate.last)
+            nth += 1
+        assert seen >= {"stride", "ship", "publish", "checkpoint", "move", "keep", "content", "staged"}
 
     run(main())
 

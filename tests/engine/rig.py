@@ -15,12 +15,14 @@ from tusplyr.core.model import Upload
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
 from tusplyr.engine.concatenate import Concatenation
+from tusplyr.engine.endings import Endings
 from tusplyr.engine.engine import Engine, Means
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.intake import Intake, Pace
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.overlap import Overlap
 from tusplyr.engine.publish import Publisher
+from tusplyr.engine.setbacks import Setbacks
 from tusplyr.engine.sweep import Sweeper
 from tusplyr.engine.tally import Tally
 from tusplyr.engine.worker import Worker
@@ -124,38 +126,41 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.offload = Offload(4, gather=0)
-        parts = {"shipper": self.store, "ledger": self.ledger, "spool": self.spool, "offload": self.offload}
-        self.overlap = Overlap(**parts) if self.overlaps else None
         self.claims = LocalClaims(self.patience)
         self.tally = Tally()
+        self.handover = Handover(self.wait)
+        self.setbacks = Setbacks(self.ledger, self.tally, self.clock)
+        self.endings = Endings(self.ledger, self.spool, self.offload, self.tally, self.handover)
+        parts = {"shipper": self.store, "ledger": self.ledger, "spool": self.spool, "offload": self.offload}
+        self.overlap = Overlap(**parts, setbacks=self.setbacks) if self.overlaps else None
         self.publisher = Publisher(
             ledger=self.ledger,
-            queue=self.ledger,
             spool=self.spool,
             store=self.store,
             offload=self.offload,
             tally=self.tally,
-            handover=Handover(self.wait),
+            handover=self.handover,
+            setbacks=self.setbacks,
+            endings=self.endings,
             overlap=self.overlap,
-            clock=self.clock,
         )
         intake = Intake(self.ledger, self.publisher, self.offload, self.pace)
         self.assembler = Assembler(
             ledger=self.ledger,
-            queue=self.ledger,
             spool=self.spool,
             claims=self.claims,
             offload=self.offload,
             intake=intake,
             provider=self.provider,
-            tally=self.tally,
-            clock=self.clock,
+            setbacks=self.setbacks,
+            endings=self.endings,
         )
         self.worker = Worker(
             ledger=self.ledger,
             queue=self.ledger,
             claims=self.claims,
             publisher=self.publisher,
+            setbacks=self.setbacks,
             assembler=self.assembler,
             slots=self.slots,
             clock=self.clock,
@@ -183,6 +188,7 @@ class Rig:
                 offload=self.offload,
                 intake=intake,
                 publisher=self.publisher,
+                endings=self.endings,
                 concatenation=Concatenation(
                     ledger=self.ledger,
                     spool=self.spool,

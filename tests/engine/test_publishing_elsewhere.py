@@ -9,15 +9,19 @@ import time
 import pytest
 
 from engine.rig import ScriptedBody, until
-from tusplyr.core.errors import Conflict, NotFound, NotReady, ShuttingDown, StoreDown, Suspended
+from tusplyr.core.commands import Create
+from tusplyr.core.errors import Conflict, Gone, LedgerDown, NotFound, NotReady, ShuttingDown, StoreDown, Suspended
+from tusplyr.core.media import media_of
 from tusplyr.core.model import STUCK_AFTER, Content, Reason, Status
-from tusplyr.engine.publish import LAST_DELAY, LONGEST_DELAY
-from tusplyr.engine.worker import BATCH
+from tusplyr.engine import setbacks
+from tusplyr.engine.setbacks import LAST_DELAY, LONGEST_DELAY
+from tusplyr.engine.worker import BATCH, GLANCE
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.stores.memory import MemoryStore
 
 DATA = b"0123456789"
 SHA256 = hashlib.sha256(DATA).hexdigest()
+PNG = media_of("cover.png")
 FAR = "https://bucket.example/"
 
 
@@ -174,6 +178,64 @@ def test_the_last_reply_waits_for_stored_where_it_is_asked_to(make, run, how):
     run(main())
 
 
+@pytest.mark.parametrize("length", [0, 10])
+def test_the_last_reply_waits_once(make, run, length):
+    async def main():
+        rig = make(store=FarStore(closed=True), wait=0.2)
+        async with Working(rig):
+            began = time.monotonic()
+            upload = await rig.create(length, *([DATA] if length else []))
+            assert 0.2 <= time.monotonic() - began < 0.35
+            rig.store.gate.set()
+            await until(is_stored(rig, upload))
+
+    run(main())
+
+
+def test_a_reply_that_waits_is_told_of_delete(make, run):
+    async def main():
+        rig = make(store=FarStore(closed=True), wait=3600.0)
+        async with Working(rig):
+            upload = await rig.create(10)
+            reply = asyncio.create_task(rig.append(upload.id, 0, ScriptedBody(DATA)))
+            await until(lambda: rig.store.begun)
+            await rig.engine.terminate(upload.id)
+            with pytest.raises(NotFound):
+                await reply
+        assert rig.handover._followed == {}
+
+    run(main())
+
+
+def test_a_reply_that_waits_is_told_that_the_bytes_are_lost(make, run):
+    async def main():
+        rig = make(store=FarStore(closed=True), wait=3600.0)
+        upload = await rig.create(10)
+        reply = asyncio.create_task(rig.append(upload.id, 0, ScriptedBody(DATA)))
+        await until(lambda: rig.handover._followed)
+        rig.spool.discard(upload.id)
+        rig.store.gate.set()
+        async with Working(rig):
+            with pytest.raises(Gone):
+                await reply
+        assert rig.tally.lost == 1
+
+    run(main())
+
+
+def test_a_request_that_is_cancelled_is_followed_no_more(make, run):
+    async def main():
+        rig = make(store=FarStore(closed=True), wait=3600.0)
+        upload = await rig.create(10)
+        reply = asyncio.create_task(rig.append(upload.id, 0, ScriptedBody(DATA)))
+        await until(lambda: rig.handover._followed)
+        reply.cancel()
+        await asyncio.wait([reply])
+        assert rig.handover._followed == {}
+
+    run(main())
+
+
 def test_the_last_reply_waits_no_longer_than_it_may(make, run):
     async def main():
         rig = make(store=FarStore(closed=True), wait=0.01)
@@ -279,6 +341,30 @@ def test_two_uploads_of_the_same_content_at_once_are_one_transfer(make, run):
     run(main())
 
 
+def test_what_waits_for_the_same_content_is_not_read_at_each_look(make, run):
+    async def main():
+        class Counting(MemoryLedger):
+            rows = 0
+
+            async def due(self, *arguments, **options):
+                found = await super().due(*arguments, **options)
+                self.rows += len(found)
+                return found
+
+        rig = make(store=FarStore(closed=True), ledger=Counting(), slots=2)
+        for _ in range(100 * BATCH):
+            await rig.create(10, DATA)
+        async with Working(rig):
+            await until(lambda: rig.store.begun)
+            assert rig.ledger.rows <= BATCH
+            rig.handover.announce()
+            await asyncio.sleep(0.01)
+            assert rig.ledger.rows <= BATCH
+            rig.engine.stop(ShuttingDown())
+
+    run(main())
+
+
 def test_many_uploads_of_one_content_keep_no_other_from_being_published(make, run):
     async def main():
         rig = make(store=FarStore(closed=True), slots=2)
@@ -306,6 +392,25 @@ def test_content_that_is_known_and_there_is_not_sent_again(make, run):
             third = await rig.create(10, DATA)
             await until(is_stored(rig, third))
         assert rig.store.sent == [first.key, first.key]
+
+    run(main())
+
+
+def test_known_content_is_not_believed_where_the_store_knows_better(make, run):
+    async def main():
+        class Knows(FarStore):
+            def has(self, content):
+                return super().has(content) and hashlib.sha256(self._objects[content.key]).hexdigest() == content.sha256
+
+        rig = make(store=Knows())
+        async with Working(rig):
+            first = await rig.create(10, DATA)
+            await until(is_stored(rig, first))
+            rig.store._objects[first.key] = bytes(10)  # as long, and not the same
+            second = await rig.create(10, DATA)
+            await until(lambda: row_of(rig, second).attempts)
+            assert "conflict: " in row_of(rig, second).error
+            assert rig.staged(second.id) == DATA
 
     run(main())
 
@@ -339,6 +444,144 @@ def test_a_store_that_says_when_to_come_back_is_left_alone_until_then(make, run,
     run(main())
 
 
+def test_a_store_that_wants_to_be_left_alone_is_asked_for_nothing_by_other_uploads(make, run):
+    async def main():
+        clock = Clock()
+        store = FarStore(StoreDown("slow down", retry_after=60))
+        rig = make(store=store, ledger=MemoryLedger(clock), clock=clock, slots=1)
+        async with Working(rig):
+            uploads = [await rig.create(10, bytes([each]) * 10) for each in range(40)]
+            await until(lambda: any(row_of(rig, upload).attempts for upload in uploads))
+            picture = (await rig.engine.create(Create(length=2, media=PNG, append=True), ScriptedBody(b"ab"))).upload
+            await until(is_stored(rig, picture))  # it goes elsewhere
+            await rig.engine.terminate(uploads.pop().id)
+            assert len(store.begun) == 2
+            clock.now += 59
+            rig.handover.announce()
+            await asyncio.sleep(0.02)
+            assert len(store.begun) == 2
+            clock.now += 1.1
+            rig.handover.announce()
+            await until(is_stored(rig, *uploads))
+
+    run(main())
+
+
+def test_all_are_published_soon_after_one_that_failed_was(make, run, monkeypatch):
+    """Those that wait for the same store; whoever has another reason waits as long as it was told."""
+    monkeypatch.setattr(setbacks, "FIRST_DELAY", LAST_DELAY)
+
+    async def main():
+        clock = Clock()
+        errors = [*[StoreDown("away")] * 30, Conflict("other content")]
+        rig = make(store=FarStore(*errors), ledger=MemoryLedger(clock), clock=clock)
+        async with Working(rig):
+            uploads = [await rig.create(10, bytes([each]) * 10) for each in range(30)]
+            await until(lambda: all(row_of(rig, upload).attempts for upload in uploads))
+            other = await rig.create(5, b"other")
+            await until(lambda: row_of(rig, other).attempts)
+            first = min(row_of(rig, upload).due_at for upload in uploads)
+            clock.now = first + 0.001
+            rig.handover.announce()
+            await until(is_stored(rig, *uploads))
+            assert clock.now == first + 0.001
+            assert (row_of(rig, other).attempts, row_of(rig, other).status) == (1, Status.RECEIVED)
+
+    run(main())
+
+
+class Odd(FarStore):
+    """Fails for some contents in a way that nobody expects."""
+
+    def __init__(self, error, *lengths) -> None:
+        super().__init__()
+        self.error = error
+        self.lengths = lengths
+
+    def publish(self, content, source, **options):
+        if content.length in self.lengths:
+            self.begun.append(content.key)
+            raise self.error
+        return super().publish(content, source, **options)
+
+
+@pytest.mark.parametrize("error", [KeyError("ETag"), RuntimeError("what nobody expected"), MemoryError()])
+def test_what_nobody_expected_is_counted_and_told_and_keeps_nobody_waiting(make, run, caplog, error):
+    async def main():
+        clock = Clock()
+        rig = make(store=Odd(error, 1, 2), ledger=MemoryLedger(clock), clock=clock, slots=2)
+        broken = [await rig.create(1, b"1"), await rig.create(2, b"22")]
+        healthy = [await rig.create(each, bytes(each)) for each in range(3, 6)]
+        async with Working(rig):
+            await until(is_stored(rig, *healthy))
+            for attempts in range(1, STUCK_AFTER + 1):
+                await until(lambda attempts=attempts: [row_of(rig, each).attempts for each in broken] == [attempts] * 2)
+                clock.now += LAST_DELAY
+                rig.handover.announce()
+        assert all(row_of(rig, upload).stuck for upload in broken)
+        assert row_of(rig, broken[0]).error == f"{type(error).__name__}: {error}"
+
+    run(main())
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(told) >= 2 * STUCK_AFTER
+    assert all("is not published (attempt " in record.getMessage() and record.exc_info for record in told)
+
+
+class Mute(MemoryLedger):
+    """Nothing can be written about some contents."""
+
+    lengths = ()
+
+    async def move(self, upload, status, **options):
+        if upload.length in self.lengths:
+            raise LedgerDown("no")
+        return await super().move(upload, status, **options)
+
+    async def postpone(self, upload, due_at, error, **options):
+        if upload.length in self.lengths:
+            raise LedgerDown("no")
+        return await super().postpone(upload, due_at, error, **options)
+
+
+def test_what_cannot_even_be_counted_is_tried_again_later_and_keeps_nobody_waiting(make, run, caplog):
+    async def main():
+        clock = Clock()
+        rig = make(store=FarStore(), ledger=Mute(clock), clock=clock, slots=2)
+        rig.ledger.lengths = (1, 2)
+        broken = [await rig.create(1, b"1"), await rig.create(2, b"22")]
+        healthy = [await rig.create(each, bytes(each)) for each in range(3, 6)]
+        async with Working(rig):
+            await until(is_stored(rig, *healthy))
+            for _ in range(5):
+                rig.handover.announce()
+                await asyncio.sleep(0.01)
+            assert len(rig.store.begun) == len(broken) + len(healthy)
+            rig.ledger.lengths = ()
+            clock.now += GLANCE + 0.1
+            rig.handover.announce()
+            await until(is_stored(rig, *broken))
+
+    run(main())
+    assert caplog.text.count("could not be published; it stays in the queue") == 2
+
+
+def test_a_ledger_that_is_away_is_asked_again_after_a_while(make, run, caplog):
+    async def main():
+        class Away(MemoryLedger):
+            asked = 0
+
+            async def due(self, *arguments, **options):
+                self.asked += 1
+                raise LedgerDown("no")
+
+        rig = make(store=FarStore(), ledger=Away())
+        async with Working(rig):
+            await asyncio.sleep(0.05)
+        assert rig.ledger.asked == 1
+
+    run(main())
+
+
 def test_what_is_stuck_is_counted_and_told_with_its_id_and_goes_on_being_tried(make, run, caplog):
     async def main():
         clock = Clock()
@@ -362,9 +605,10 @@ def test_what_is_stuck_is_counted_and_told_with_its_id_and_goes_on_being_tried(m
     assert "the bucket is away" in errors[0]
 
 
-def test_an_upload_that_is_made_due_is_published_at_once(make, run):
+def test_an_upload_that_is_made_due_is_published_at_once(make, run, monkeypatch):
     async def main():
-        rig = make(store=FarStore(StoreDown("away", retry_after=3000)))
+        monkeypatch.setattr(setbacks, "FIRST_DELAY", LAST_DELAY)
+        rig = make(store=FarStore(StoreDown("away")))
         async with Working(rig):
             upload = await rig.create(10, DATA)
             await until(lambda: row_of(rig, upload).attempts)
@@ -390,6 +634,30 @@ def test_readers_are_sent_to_the_store_where_that_is_asked_for(make, run):
                 assert file == FAR + upload.key
             else:
                 assert file.read() == DATA
+
+    run(main())
+
+
+@pytest.mark.parametrize("redirect", [False, True])
+def test_what_a_reader_has_is_not_asked_for(make, run, redirect):
+    async def main():
+        class Closed(FarStore):
+            def open(self, key):
+                raise StoreDown("nobody should ask")
+
+            def address(self, key):
+                raise StoreDown("nobody should ask")
+
+        rig = make(store=Closed(), redirect=redirect)
+        async with Working(rig):
+            upload = await rig.create(10, DATA)
+            with pytest.raises(NotReady):
+                await rig.engine.content(upload.id, lambda _: False)
+            await until(is_stored(rig, upload))
+        row = await rig.row(upload.id)
+        assert await rig.engine.content(upload.id, lambda found: found != row) == (row, None)
+        with pytest.raises(StoreDown):  # and not that it is gone
+            await rig.engine.content(upload.id)
 
     run(main())
 

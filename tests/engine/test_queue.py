@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from engine.rig import until
 from engine.test_concatenating import final, partial
 from tusplyr.core.errors import StoreDown
@@ -53,3 +55,31 @@ def test_finals_that_fail_unexpectedly_do_not_starve_what_waits_to_be_published(
         await asyncio.wait([loop])
 
     run(main())
+
+
+def test_finals_that_fail_unexpectedly_are_counted_and_do_not_starve_other_finals(make, run, monkeypatch, caplog):
+    monkeypatch.setattr(worker, "GLANCE", 0.01)
+    rig = make(spool=Spool(), store=Store())
+
+    async def main():
+        broken = []
+        for number in range(worker.BATCH + 1):
+            upload = await partial(rig, b"%d" % number)
+            rig.spool.torn |= {upload.id}
+            broken.append(await final(rig, upload))
+        assert all(rig.ledger._rows[each.id].attempts == 1 for each in broken)
+        assert rig.ledger._rows[broken[0].id].error == "RuntimeError: what nobody expected"
+        whole = await partial(rig, b"healthy")
+        rig.spool.torn |= {whole.id}
+        waiting = await final(rig, whole)
+        rig.spool.torn -= {whole.id}
+        for each in (*broken, waiting):
+            rig.ledger._rows[each.id] = replace(rig.ledger._rows[each.id], due_at=0.0)
+        loop = asyncio.create_task(rig.worker.run())
+        await until(lambda: rig.ledger._rows[waiting.id].status is Status.STORED)
+        loop.cancel()
+        await asyncio.wait([loop])
+        await rig.assembler.rest()
+
+    run(main())
+    assert "is not assembled (attempt 1): RuntimeError: what nobody expected" in caplog.text

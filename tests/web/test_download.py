@@ -1,5 +1,6 @@
 """GET on an upload: ranges, validators, and names that nobody should trust."""
 
+import hashlib
 import os
 import sys
 import time
@@ -222,7 +223,10 @@ def test_an_object_that_somebody_deleted_is_410_and_the_upload_still_answers(ser
     missing = next(file for file in service.stored() if file.read_bytes() == b"deleted by hand")
     missing.unlink()
     check_refusal(ask(tus, "GET", path), 410)
-    assert tus.head(path).offset == 15
+    head = tus.head(path)
+    assert head.offset == 15
+    etag = f'"{hashlib.sha256(b"deleted by hand").hexdigest()}"'
+    assert ask(tus, "GET", path, f"If-None-Match: {etag}").status == 304, "the store is not asked for what is known"
 
 
 def test_an_object_that_was_damaged_is_never_passed_off_as_whole(guarded):

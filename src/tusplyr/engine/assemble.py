@@ -8,20 +8,20 @@ as they are.
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from tusplyr.core.digest import Provider
-from tusplyr.core.errors import Broken, BytesLost, DigestMismatch, NoSpace, SpoolDown, TusplyrError
-from tusplyr.core.model import STUCK_AFTER, Reason, Status, Upload
+from tusplyr.core.errors import Busy, BytesLost, DigestMismatch, NoSpace, Stopped, Superseded
+from tusplyr.core.model import Status, Upload
+from tusplyr.engine.endings import Endings
 from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, joined
 from tusplyr.engine.partials import PartialsBody
-from tusplyr.engine.publish import delay
+from tusplyr.engine.setbacks import Setbacks
 from tusplyr.engine.sink import Sink
-from tusplyr.engine.tally import Tally
-from tusplyr.ports import Claims, Ledger, Queue, Spool
+from tusplyr.ports import Claims, Ledger, Spool
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +38,22 @@ class Assembler:
         self,
         *,
         ledger: Ledger,
-        queue: Queue,
         spool: Spool,
         claims: Claims,
         offload: Offload,
         intake: Intake,
         provider: Provider,
-        tally: Tally,
-        clock: Callable[[], float] = time.time,
+        setbacks: Setbacks,
+        endings: Endings,
     ) -> None:
         self._ledger = ledger
-        self._queue = queue
         self._spool = spool
         self._claims = claims
         self._offload = offload
         self._intake = intake
         self._provider = provider
-        self._tally = tally
-        self._clock = clock
+        self._setbacks = setbacks
+        self._endings = endings
         self._lanes = {short: asyncio.Semaphore(1) for short in (False, True)}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wanting: dict[str, int] = {}  # bytes still to be written, by id
@@ -95,12 +93,15 @@ class Assembler:
             log.error("upload %s could not be assembled; it stays in the queue", upload_id, exc_info=error)
 
     async def _attempt(self, upload: Upload) -> None:
+        """Go on with an upload. A part of the worker's loop: whatever goes wrong is counted, as in `Worker`."""
         async with self._lanes[(upload.length or 0) < SHORT]:
             try:
                 await self._go_on(upload.id)
-            except TusplyrError as error:  # it was stopped, changed by a command, or the ledger is away
-                level = logging.WARNING if isinstance(error, Broken) else logging.INFO
-                log.log(level, "upload %s: assembling ended early and will be gone on with: %s", upload.id, error)
+            except (Stopped, Superseded, Busy) as error:  # somebody else wants it, or the server ends
+                log.info("upload %s: assembling ended early and will be gone on with: %s", upload.id, error)
+            except Exception as error:  # noqa: BLE001 - part of the loop
+                with suppress(Superseded):  # it was changed meanwhile
+                    await self._setbacks.postpone(upload, error)
             else:
                 row = await self._ledger.get(upload.id)
                 if row is None or row.status is not Status.ASSEMBLING:
@@ -125,16 +126,11 @@ class Assembler:
             body.take(partials)
             await self._take_all(await self._graft(upload, partials[0], body), body)
         except DigestMismatch:
-            log.warning("upload %s does not have the digest that was declared, %s", upload.id, upload.declared)
-            await self._give_up(upload, Reason.INVALID)
+            await self._endings.invalid(upload)
         except BytesLost as error:
-            await self._give_up(upload, Reason.LOST)
-            log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
-            self._tally.lost += 1
-        except SpoolDown as error:
-            await self._postpone(upload, error)
+            await self._endings.lost(upload, error)
         except NoSpace as error:
-            await self._postpone(upload, error, restart=True)
+            await self._setbacks.postpone(upload, error, restart=True)
             # What was written would only keep the room from everybody, for as long as the rest does not fit.
             await self._offload.run(self._spool.discard, upload.id)
 
@@ -155,15 +151,3 @@ class Assembler:
         finally:
             if sink.opened:
                 await joined(self._offload.run(sink.close))  # before the claim is released
-
-    async def _give_up(self, upload: Upload, reason: Reason) -> None:
-        await self._ledger.move(upload, Status.GONE, reason=reason)
-        await self._offload.run(self._spool.discard, upload.id)
-
-    async def _postpone(self, upload: Upload, error: TusplyrError, *, restart: bool = False) -> None:
-        wait = delay(upload.attempts)
-        level = logging.ERROR if upload.attempts + 1 >= STUCK_AFTER else logging.WARNING
-        text = "upload %s is not assembled (attempt %d): %s; next in %.0f s"
-        log.log(level, text, upload.id, upload.attempts + 1, error, wait)
-        self._tally.postponed += 1
-        await self._queue.postpone(upload, self._clock() + wait, str(error), restart=restart)

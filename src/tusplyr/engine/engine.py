@@ -36,6 +36,7 @@ from tusplyr.core.errors import (
 )
 from tusplyr.core.model import Kind, Reason, Status, Upload
 from tusplyr.engine.concatenate import Concatenation
+from tusplyr.engine.endings import Endings
 from tusplyr.engine.intake import Intake, Terms
 from tusplyr.engine.offload import Offload, Result, joined
 from tusplyr.engine.publish import Publisher
@@ -51,6 +52,7 @@ FRESH = 2.0  # seconds for which a row that this process wrote is believed, alth
 RECENT = 256  # rows that are remembered for the next append; with the longest metadata 4 MiB
 
 Read = Callable[[], Append]
+Needed = Callable[[Upload], bool]
 
 
 class Means(Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ class Means(Struct, frozen=True, kw_only=True):
     offload: Offload
     intake: Intake
     publisher: Publisher
+    endings: Endings
     concatenation: Concatenation
     provider: Provider
     limits: Limits
@@ -83,7 +86,7 @@ class Engine:
         self._ledger, self._spool, self._store = means.ledger, means.spool, means.store
         self._reading, self._redirect = means.reading, means.redirect
         self._claims, self._offload = means.claims, means.offload
-        self._intake, self._publisher = means.intake, means.publisher
+        self._intake, self._publisher, self._endings = means.intake, means.publisher, means.endings
         self._concatenation, self._provider = means.concatenation, means.provider
         self._clock = clock
         self._look_again_at = 0.0
@@ -105,8 +108,7 @@ class Engine:
         upload = self._new(command)
         await self._admit()
         with about(upload.id):
-            row = await self._begin(upload, command, body)
-            return Created(await self._publisher.handover.follow(row))
+            return Created(await self._followed(await self._begin(upload, command, body)))
 
     async def concatenate(self, command: Concatenate) -> Created:
         """Make an upload of others. It is assembled when this returns, or behind it if that takes long.
@@ -119,7 +121,7 @@ class Engine:
             DigestMismatch: it is gone already.
             NoSpace, LedgerDown: see `ports`.
         """
-        return Created(await self._publisher.handover.follow(await self._concatenation.create(command)))
+        return Created(await self._followed(await self._concatenation.create(command)))
 
     async def append(self, upload_id: str, read: Read, body: Body) -> Appended:
         """Append a body at the durable offset.
@@ -147,7 +149,7 @@ class Engine:
                 log.info("upload %s was ended by a command while bytes of it came in", upload_id)
                 await self._present(upload_id)
                 raise
-        return Appended(await self._publisher.handover.follow(appended))
+        return Appended(await self._followed(appended))
 
     async def query(self, upload_id: str, *, interrupts: bool) -> Found:
         """Return the durable state, which the next append may rely on when the query `interrupts` a running one.
@@ -184,8 +186,12 @@ class Engine:
         self._publisher.handover.announce()  # what was published of it has made room for another
         return Terminated()
 
-    async def content(self, upload_id: str) -> tuple[Upload, BinaryIO | str]:
+    async def content(self, upload_id: str, needed: Needed = lambda _: True) -> tuple[Upload, BinaryIO | str | None]:
         """Open the stored content of an upload; the caller closes it. Or return the URL at which a reader gets it.
+
+        Args:
+            upload_id: hostile text is fine.
+            needed: asked once it is known what is stored; where it is False, the store is left alone.
 
         Raises:
             NotReady: it is not stored yet.
@@ -197,6 +203,9 @@ class Engine:
         decide.published(upload)
         if upload.status is not Status.STORED or upload.key is None:
             raise NotReady
+        if not needed(upload):
+            return upload, None
+        # An address is made here; but whoever signs it may ask for credentials first, which the loop cannot wait for.
         if self._redirect and (address := await self._reading.run(self._store.address, upload.key)):
             return upload, address
         file = await self._reading.run(self._store.open, upload.key)
@@ -246,6 +255,10 @@ class Engine:
         command = read()
         return command, row, decide.append(row, command, self.limits)
 
+    async def _followed(self, upload: Upload) -> Upload:
+        """Wait for an upload that is `received`, as long as is wanted; return its row. Raises as `decide.present`."""
+        return decide.present(await self._publisher.handover.follow(upload), self.limits)
+
     def _remember(self, upload: Upload) -> Upload:
         """Keep a row that was just written for the append that goes on from it."""
         if upload.status is Status.RECEIVING:
@@ -280,8 +293,7 @@ class Engine:
         async with self._claims.hold(upload.id, _ignore):  # the queue looks for just such rows
             await self._ledger.create(whole)
             self._tally.created += 1
-            row = decide.present(await self._publisher.begin(whole), self.limits)
-        return await self._publisher.handover.follow(row)
+            return await self._publisher.begin(whole)
 
     async def _admit(self) -> None:
         """Refuse when the volume is down to its reserve; a look at it is good for a second."""
@@ -304,12 +316,10 @@ class Engine:
         try:
             row = await self._intake.receive(upload, body, sink, terms)
         except BytesLost as error:
-            await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
-            log.error("upload %s: %s; it is lost", upload.id, error)  # noqa: TRY400 - expected, no traceback needed
-            self._tally.lost += 1
+            await self._endings.lost(upload, error)
             raise Gone(decide.GONE[Reason.LOST]) from error
         except DigestMismatch:
-            await self._invalidate(upload)
+            await self._endings.invalid(upload)
             raise
         except NoSpace:
             self._look_again_at = 0.0
@@ -321,16 +331,9 @@ class Engine:
                 await joined(self._offload.run(sink.close))  # before the claim is released
         return self._remember(row)
 
-    async def _invalidate(self, upload: Upload) -> None:
-        log.warning("upload %s does not have the digest that was declared, %s", upload.id, upload.declared)
-        await self._ledger.move(upload, Status.GONE, reason=Reason.INVALID)
-        await self._offload.run(self._spool.discard, upload.id)
-
     async def _terminate(self, upload: Upload) -> None:
         self._recent.pop(upload.id, None)
-        await self._ledger.move(upload, Status.GONE, reason=Reason.TERMINATED)
-        self._tally.terminated += 1
-        await self._offload.run(self._spool.discard, upload.id)
+        await self._endings.terminated(upload)
 
     def _draw(self) -> str:
         """Return an id. Many are drawn at once: each draw is a system call during which others may take the thread."""

@@ -34,24 +34,25 @@ class Handover:
         self._bell.clear()
 
     async def follow(self, upload: Upload) -> Upload:
-        """Return the row of an upload that nobody holds any more: as given, or `stored` if it comes to that in time."""
+        """Return the row of an upload that nobody holds any more: as given, or `stored` or `gone` by now."""
         if upload.status is not Status.RECEIVED:
             return upload
         self.announce()
         if not self._patience:
             return upload
         future: asyncio.Future[Upload] = asyncio.get_running_loop().create_future()
-        self._followed.setdefault(upload.id, set()).add(future)
-        await asyncio.wait({future}, timeout=self._patience)
-        if future.done():
-            return upload if future.cancelled() else future.result()
-        self._followed[upload.id].discard(future)
-        if not self._followed[upload.id]:
-            del self._followed[upload.id]
-        return upload
+        followed = self._followed.setdefault(upload.id, set())
+        followed.add(future)
+        try:
+            await asyncio.wait({future}, timeout=self._patience)
+        finally:
+            followed.discard(future)
+            if not followed:
+                self._followed.pop(upload.id, None)
+        return future.result() if future.done() and not future.cancelled() else upload
 
     def settle(self, upload: Upload) -> None:
-        """Say that an upload was stored."""
+        """Say that an upload is `stored`, or `gone`: there is nothing to wait for any more."""
         for future in self._followed.pop(upload.id, ()):
             future.set_result(upload)
 

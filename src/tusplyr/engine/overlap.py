@@ -13,6 +13,7 @@ from functools import partial
 from tusplyr.core.errors import BytesLost, LedgerDown, NoSpace, SpoolDown, StoreDown, Suspended
 from tusplyr.core.model import Content, Upload
 from tusplyr.engine.offload import Offload
+from tusplyr.engine.setbacks import Setbacks
 from tusplyr.ports import Ledger, Shipper, Spool
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,15 @@ class Overlap:
     Args:
         shipper: takes what is shipped.
         offload: threads for that: so many uploads are shipped at once.
+        setbacks: says what is to be left alone.
     """
 
-    def __init__(self, *, shipper: Shipper, ledger: Ledger, spool: Spool, offload: Offload) -> None:
+    def __init__(self, *, shipper: Shipper, ledger: Ledger, spool: Spool, offload: Offload, setbacks: Setbacks) -> None:
         self._shipper = shipper
         self._ledger = ledger
         self._spool = spool
         self._offload = offload
+        self._setbacks = setbacks
         self._stopped = asyncio.Event()
         self._shipments: dict[str, _Shipment] = {}  # by upload id, while something of them is under way
 
@@ -45,7 +48,7 @@ class Overlap:
         if shipment := self._shipments.get(upload.id):
             shipment.upto = upload.offset
             return
-        shipment = self._shipments[upload.id] = _Shipment(upload.id, content, upload.offset)
+        shipment = self._shipments[upload.id] = _Shipment(upload, content)
         shipment.task = asyncio.create_task(self._run(shipment))
         shipment.task.add_done_callback(partial(self._done, shipment))
 
@@ -71,6 +74,9 @@ class Overlap:
         while shipped < shipment.upto and not shipment.ended.is_set():
             if await self._ledger.content(shipment.content.key):
                 return  # it is there already, or something else is: nothing will be sent
+            if f"{shipment.folder}/" in self._setbacks.resting:
+                await shipment.rest()
+                continue
             upto = shipment.upto
             try:
                 await self._offload.run(self._ship, shipment, upto)
@@ -81,6 +87,7 @@ class Overlap:
                 await shipment.rest()
             except (StoreDown, SpoolDown, LedgerDown, NoSpace) as error:
                 log.warning("upload %s: nothing of it is shipped ahead for now: %s", shipment.id, error)
+                self._setbacks.heed(shipment.folder, error)
                 await shipment.rest()
 
     def _ship(self, shipment: "_Shipment", upto: int) -> None:
@@ -103,10 +110,11 @@ class _Shipment:
         ended: begin nothing more of it.
     """
 
-    def __init__(self, upload_id: str, content: Content, upto: int) -> None:
-        self.id = upload_id
+    def __init__(self, upload: Upload, content: Content) -> None:
+        self.id = upload.id
+        self.folder = upload.media.folder
         self.content = content
-        self.upto = upto
+        self.upto = upload.offset
         self.ended = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 

@@ -8,26 +8,21 @@ object: `Spool.open` never lets it be written again.)
 """
 
 import logging
-import random
-import time
-from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tusplyr.core.errors import BytesLost, Conflict, NoSpace, SpoolDown, StoreDown, Suspended, TusplyrError
-from tusplyr.core.model import STUCK_AFTER, Content, Reason, Status, Upload
+from tusplyr.core.model import Content, Status, Upload
+from tusplyr.engine.endings import Endings
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.offload import Offload
 from tusplyr.engine.overlap import Overlap
+from tusplyr.engine.setbacks import Setbacks
 from tusplyr.engine.tally import Tally
-from tusplyr.ports import Halted, Ledger, Queue, Spool, Store, never
+from tusplyr.ports import Halted, Ledger, Spool, Store, never
 
 log = logging.getLogger(__name__)
-
-FIRST_DELAY = 1.0  # seconds before the second attempt
-LAST_DELAY = 300.0  # seconds between attempts once it has failed often
-LONGEST_DELAY = 3600.0  # seconds that a store may ask for
 
 REFUSALS = (Conflict, NoSpace, SpoolDown, StoreDown)  # after which the bytes are still here, and it is tried again
 
@@ -61,26 +56,26 @@ class Publisher:
         self,
         *,
         ledger: Ledger,
-        queue: Queue,
         spool: Spool,
         store: Store,
         offload: Offload,
         tally: Tally,
+        handover: Handover,
+        setbacks: Setbacks,
+        endings: Endings,
         transfers: Offload | None = None,
-        handover: Handover | None = None,
         overlap: Overlap | None = None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.handover = handover or Handover()
+        self.handover = handover
         self.overlap = overlap
         self._transfers = transfers or offload
         self._ledger = ledger
-        self._queue = queue
         self._spool = spool
         self._store = store
         self._offload = offload
         self._tally = tally
-        self._clock = clock
+        self._setbacks = setbacks
+        self._endings = endings
 
     def place(self, upload: Upload, sha256: str) -> Placement:
         """Put synced bytes under their key unless it is taken. Blocking; what the queue can mend is not raised.
@@ -116,7 +111,7 @@ class Publisher:
         except REFUSALS as error:
             await self._offload.run(self._spool.keep, upload.id)
             received = await self._ledger.checkpoint(upload, content.length, digest, content.sha256)
-            return await self._postpone(received, error)
+            return await self._setbacks.postpone(received, error)
         return self._finished(stored)
 
     async def begin(self, upload: Upload) -> Upload:
@@ -124,24 +119,28 @@ class Publisher:
 
         The caller holds it. Returns its row.
         """
-        return await self.publish(upload) if self._store.prompt else upload
+        if not self._store.prompt:
+            return upload
+        try:
+            return await self.publish(upload)
+        except REFUSALS as error:
+            return await self._setbacks.postpone(upload, error)
 
     async def publish(self, upload: Upload, halted: Halted = never) -> Upload:
-        """Publish a `received` upload that the caller holds; return its row, `received` still when it failed.
+        """Publish a `received` upload that the caller holds; return its row: `stored`, or `gone` if it is lost.
 
         Raises:
             Suspended: it was `halted`; the row is as it was, and what has been done so far is not lost.
+            Conflict, NoSpace, SpoolDown, StoreDown, LedgerDown: so is the row; the caller postpones it.
         """
         content = _content(upload)
         try:
             await self._put(upload.id, content, halted)
-            return self._finished(await self._ledger.move(upload, Status.STORED, content=content))
-        except REFUSALS as error:
-            return await self._postpone(upload, error)
-        except BytesLost:
-            log.exception("upload %s was received whole and its spool file is gone: its bytes are lost", upload.id)
-            self._tally.lost += 1
-            return await self._ledger.move(upload, Status.GONE, reason=Reason.LOST)
+        except BytesLost as error:
+            return await self._endings.lost(upload, error)
+        stored = self._finished(await self._ledger.move(upload, Status.STORED, content=content))
+        await self._setbacks.overcome(upload)
+        return stored
 
     async def _put(self, upload_id: str, content: Content, halted: Halted) -> None:
         """Bring the bytes under their key, unless the same are there. Only known content is believed unread."""
@@ -151,11 +150,8 @@ class Publisher:
         same = known is not None and known.sha256 == content.sha256
         if halted():
             raise Suspended
-        if not same or not await self._transfers.run(self._there, content):
+        if not same or not await self._transfers.run(self._store.has, content):
             await self._transfers.run(self._publish, upload_id, content, halted)
-
-    def _there(self, content: Content) -> bool:
-        return self._store.stat(content.key) == content.length
 
     def _publish(self, upload_id: str, content: Content, halted: Halted) -> None:
         self._store.publish(content, self._spool.staged(upload_id), halted=halted)
@@ -168,20 +164,6 @@ class Publisher:
         log.info("upload %s: stored as %s, %d bytes%s", stored.id, stored.key, stored.offset, after)
         self._offload.later(self._spool.discard, stored.id)
         return stored
-
-    async def _postpone(self, upload: Upload, error: TusplyrError) -> Upload:
-        self._tally.postponed += 1
-        attempts = upload.attempts + 1
-        asked = error.retry_after if isinstance(error, StoreDown) else None
-        wait = max(delay(upload.attempts), min(asked or 0.0, LONGEST_DELAY))
-        level = logging.ERROR if attempts >= STUCK_AFTER or isinstance(error, Conflict) else logging.WARNING
-        log.log(level, "upload %s is not published (attempt %d): %s; next in %.0f s", upload.id, attempts, error, wait)
-        return await self._queue.postpone(upload, self._clock() + wait, str(error))
-
-
-def delay(attempts: int) -> float:
-    """Return the seconds until the next attempt after so many that failed before this one."""
-    return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(attempts, 16)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
 def _content(upload: Upload) -> Content:

@@ -67,9 +67,9 @@ def postponed(upload: Upload, due_at: float, error: str, now: float, *, restart:
         raise ValueError(f"an upload that is {upload.status} is not waiting to be published or assembled")
     # Undecodable bytes of a file name, which an error may quote, cannot be written to a text column.
     text = error[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode().replace("\0", "")
-    place = {"offset": upload.offset, "digest": upload.digest}
-    if restart:
-        if upload.status is not Status.ASSEMBLING:
-            raise ValueError(f"an upload that is {upload.status} does not begin again: its offset was told")
-        place = {"offset": 0, "digest": None}
-    return {"attempts": upload.attempts + 1, "due_at": due_at, "error": text, "updated_at": now, **place}
+    failed = {"attempts": upload.attempts + 1, "due_at": due_at, "error": text, "updated_at": now}
+    if not restart:
+        return failed
+    if upload.status is not Status.ASSEMBLING:
+        raise ValueError(f"an upload that is {upload.status} does not begin again: its offset was told")
+    return failed | {"offset": 0, "digest": None}

@@ -6,7 +6,7 @@ between, so changes happen one after the other.
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -108,9 +108,28 @@ class MemoryLedger:
         stuck, failing = (sum(row.attempts >= times for row in rows) for times in (STUCK_AFTER, FAILING_AFTER))
         return Backlog(len(rows), stuck, min((row.created_at for row in rows), default=None), failing)
 
-    async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
+    async def hasten_all(self, folder: str, code: str, due_at: float, limit: int) -> int:
+        """See `Queue.hasten_all`."""
+        rows = [
+            row
+            for row in self._rows.values()
+            if row.status is Status.RECEIVED
+            and (row.media.folder, row.due_at > due_at) == (folder, True)
+            and (row.error or "").startswith(f"{code}: ")
+        ]
+        some = sorted(rows, key=lambda row: row.due_at)[:limit]
+        self._rows |= {row.id: replace(row, due_at=due_at) for row in some}
+        return len(some)
+
+    async def due(
+        self, status: Status, now: float, limit: int, apart_from: Collection[str] = frozenset()
+    ) -> list[Upload]:
         """See `Queue.due`."""
-        waiting = [row for row in self._rows.values() if row.status is status and row.due_at <= now]
+        waiting = [
+            row
+            for row in self._rows.values()
+            if row.status is status and row.due_at <= now and {row.key, f"{row.media.folder}/"}.isdisjoint(apart_from)
+        ]
         return sorted(waiting, key=lambda row: row.due_at)[:limit]
 
     def _remember(self, content: Content | None) -> None:

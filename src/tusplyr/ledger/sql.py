@@ -12,7 +12,7 @@ callers, as in the committer.
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,8 @@ class SqlLedger:
     async def postpone(self, upload: Upload, due_at: float, error: str, *, restart: bool = False) -> Upload:
         """See `Queue.postpone`."""
         changes = postponed(upload, due_at, error, self._clock(), restart=restart)
-        await self.committer.commit(_change(self.sql.postpone, upload, changes, was_attempts=upload.attempts))
+        sql = self.sql.restart if restart else self.sql.postpone
+        await self.committer.commit(_change(sql, upload, changes, was_attempts=upload.attempts))
         return replace(upload, **changes)
 
     async def hasten(self, upload: Upload, due_at: float) -> Upload:
@@ -182,9 +183,17 @@ class SqlLedger:
         """See `Queue.backlog`."""
         return Backlog(*(await self.read(self.sql.backlog, {"some": FAILING_AFTER, "often": STUCK_AFTER}))[0])
 
-    async def due(self, status: Status, now: float, limit: int) -> list[Upload]:
+    async def hasten_all(self, folder: str, code: str, due_at: float, limit: int) -> int:
+        """See `Queue.hasten_all`."""
+        values = {"folder": folder, "code": code, "new_due_at": due_at, "limit": limit}
+        return await self.committer.commit(Step(self.sql.hasten_all, values))
+
+    async def due(
+        self, status: Status, now: float, limit: int, apart_from: Collection[str] = frozenset()
+    ) -> list[Upload]:
         """See `Queue.due`."""
-        values = {"status": status.value, "now": now, "limit": limit}
+        apart = f" {' '.join(apart_from)} "
+        values = {"status": status.value, "now": now, "limit": limit, "apart": apart}
         return [upload_of(row) for row in await self.read(self.sql.due, values)]
 
     def _remember(self, content: Content | None, changes: Changes) -> tuple[Step, ...]:

@@ -36,6 +36,7 @@ from tusplyr.ledger.tables import DUE, ENDED, OPEN, contents, landed_parts, plac
 # Both say ON CONFLICT in the same words, which SQLAlchemy knows only as words of each.
 INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
+FAILED = ("attempts", "due_at", "error", "updated_at")
 MOVED = ("status", "epoch", "reason", "error", "updated_at")
 
 
@@ -54,10 +55,13 @@ class Statements(Struct, frozen=True, kw_only=True):
         idle: `receiving` uploads with an id from ``low`` up to ``high``, last changed at ``before`` or earlier,
             at most ``limit``.
         postpone: record a failed attempt.
+        restart: the same, and that nothing of what it has made counts.
         hasten: change when the next attempt is due.
+        hasten_all: the same for those in a ``folder`` that failed with an error of that ``code``, at most ``limit``.
         backlog: how many uploads wait, how many have failed ``often``, when the oldest was made, how many
             have failed ``some`` times or more.
-        due: uploads that are ``status`` and wait, due before ``now``, at most ``limit``.
+        due: uploads that are ``status`` and wait, due before ``now``, at most ``limit``; none with a content key
+            or in a folder that is named in ``apart``, which has a space before and after each.
         purge: delete ``limit`` rows that ended and were last changed before ``before``.
         remember: add a row of `contents`, or touch the one that is there if it is this content, and no other.
         content: what is published under ``key``.
@@ -83,7 +87,9 @@ class Statements(Struct, frozen=True, kw_only=True):
     expire: str
     idle: str
     postpone: str
+    restart: str
     hasten: str
+    hasten_all: str
     backlog: str
     due: str
     purge: str
@@ -117,8 +123,10 @@ def compile_for(dialect: Dialect) -> Statements:
         move=sql(_change((), MOVED)),
         expire=sql(_change(("updated_at",), MOVED)),
         idle=sql(_idle()),
-        postpone=sql(_change(("attempts",), ("attempts", "due_at", "error", "offset", "digest", "updated_at"))),
+        postpone=sql(_change(("attempts",), FAILED)),
+        restart=sql(_change(("attempts",), (*FAILED, "offset", "digest"))),
         hasten=sql(_change((), ("due_at",))),
+        hasten_all=sql(_hasten_all()),
         backlog=sql(_backlog()),
         due=sql(_due()),
         purge=sql(_purge()),
@@ -154,7 +162,23 @@ def _due() -> ClauseElement:
     waiting = select(uploads).where(
         text(DUE), uploads.c.status == bindparam("status"), uploads.c.due_at <= bindparam("now")
     )
-    return _first(waiting.order_by(uploads.c.due_at))
+    # A key is spelled as `Media.key` does; what nothing is published of yet has none.
+    apart, empty = bindparam("apart", type_=Text), literal_column("''", Text)
+    before, slash, after = (literal_column(f"'{each}'", Text) for each in ("% ", "/", " %"))
+    file_id = func.coalesce(func.substr(uploads.c.sha256, literal_column("1"), literal_column("16")), empty)
+    names = slash, slash + file_id + uploads.c.extension
+    others = [apart.not_like(before + uploads.c.folder + name + after) for name in names]
+    return _first(waiting.where(*others).order_by(uploads.c.due_at))
+
+
+def _hasten_all() -> ClauseElement:
+    of_that_kind = uploads.c.error.like(bindparam("code", type_=Text) + literal_column("': %'"))
+    later = uploads.c.due_at > bindparam("new_due_at")
+    received = select(uploads.c.id).where(text(DUE), uploads.c.status == literal_column("'received'"))
+    some = _first(
+        received.where(uploads.c.folder == bindparam("folder"), of_that_kind, later).order_by(uploads.c.due_at)
+    )
+    return update(uploads).where(uploads.c.id.in_(some)).values(due_at=bindparam("new_due_at"))
 
 
 def _backlog() -> ClauseElement:

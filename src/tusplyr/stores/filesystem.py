@@ -65,13 +65,13 @@ class FilesystemStore:
             except FileNotFoundError:
                 return None
 
-    def stat(self, key: str) -> int | None:
-        """See `ports.Store.stat`."""
-        with _translated(key):
+    def has(self, content: Content) -> bool:
+        """See `ports.Store.has`: a file that long is."""
+        with _translated(content.key):
             try:
-                return (self._root / key).stat().st_size
+                return (self._root / content.key).stat().st_size == content.length
             except FileNotFoundError:
-                return None
+                return False
 
     def keys(self) -> Iterator[str]:
         """See `ports.Store.keys`."""
@@ -91,6 +91,9 @@ class FilesystemStore:
                     file.unlink()
                     removed += 1
         return removed
+
+    def close(self) -> None:
+        """See `ports.Store.close`."""
 
     def _link(self, source: Staged, target: Path) -> None:
         if source.path is None:

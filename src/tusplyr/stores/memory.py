@@ -39,9 +39,9 @@ class MemoryStore:
         """See `ports.Store.open`."""
         return io.BytesIO(self._objects[key]) if key in self._objects else None
 
-    def stat(self, key: str) -> int | None:
-        """See `ports.Store.stat`."""
-        return len(self._objects[key]) if key in self._objects else None
+    def has(self, content: Content) -> bool:
+        """See `ports.Store.has`."""
+        return content.key in self._objects and len(self._objects[content.key]) == content.length
 
     def keys(self) -> Iterator[str]:
         """See `ports.Store.keys`."""
@@ -50,3 +50,6 @@ class MemoryStore:
     def sweep(self, older_than: float) -> int:  # noqa: ARG002 - nothing is ever left behind in memory
         """See `ports.Store.sweep`."""
         return 0
+
+    def close(self) -> None:
+        """See `ports.Store.close`."""

@@ -95,10 +95,10 @@ class S3Store:
         there = self._head(key)
         return cast("BinaryIO", S3Object(self._client, key, there)) if there else None
 
-    def stat(self, key: str) -> int | None:
-        """See `ports.Store.stat`."""
-        there = self._head(key)
-        return there.length if there else None
+    def has(self, content: Content) -> bool:
+        """See `ports.Store.has`: an object that long is, and that carries this SHA-256 if it carries one."""
+        there = self._head(content.key)
+        return there is not None and there.length == content.length and there.sha256 in {None, content.sha256}
 
     def keys(self) -> Iterator[str]:
         """See `ports.Store.keys`."""
@@ -120,7 +120,7 @@ class S3Store:
         return swept
 
     def close(self) -> None:
-        """Close the connections. Not part of `Store`: whoever makes one ends it."""
+        """See `ports.Store.close`."""
         self._client.close()
 
     def _short(self, content: Content, source: Staged, halted: Halted) -> None:

@@ -26,39 +26,47 @@ Blocking = Callable[..., Awaitable[Any]]
 
 
 class Download:
-    """An ASGI application that sends one file once."""
+    """An ASGI application that sends one file once.
 
-    def __init__(self, upload: Upload, file: BinaryIO, headers: Headers, run: Blocking) -> None:
+    Args:
+        upload: whose content that is.
+        file: None where the reader has it, see `lacks`.
+        headers: of the request.
+        run: runs what blocks.
+    """
+
+    def __init__(self, upload: Upload, file: BinaryIO | None, headers: Headers, run: Blocking) -> None:
         self._upload = upload
         self._file = file
         self._headers = headers
         self._run = run
-        self._etag = f'"{upload.sha256}"'
+        self._etag = _etag(upload)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI calls it
         """Answer 200, 206, 304 or 416 with what was asked for."""
+        if self._file is None:
+            await self._start(send, 304, [])
+            return
         try:
-            if {"*", self._etag} & {tag.strip().removeprefix("W/") for tag in self._asked("if-none-match").split(",")}:
-                await self._start(send, 304, [])
-                return
             span = self._span()
             if span is None:
                 await self._start(
                     send, 416, [("Content-Range", f"bytes */{self._upload.offset}"), ("Content-Length", "0")]
                 )
                 return
-            await self._send(receive, send, *span)
+            await self._send(self._file, receive, send, span)
         finally:
             await self._run(self._file.close)
 
-    async def _send(self, receive: Receive, send: Send, first: int, end: int, partial: bool) -> None:
+    async def _send(self, file: BinaryIO, receive: Receive, send: Send, span: tuple[int, int, bool]) -> None:
+        first, end, partial = span
         ranged = [("Content-Range", f"bytes {first}-{end - 1}/{self._upload.offset}")] if partial else []
         await self._start(send, 206 if partial else 200, [*ranged, ("Content-Length", str(end - first))], more=True)
-        await self._run(self._file.seek, first)
+        await self._run(file.seek, first)
         gone = asyncio.create_task(_gone(receive))  # a server may drop what is sent to nobody without a word
         try:
             while first < end and not gone.done():
-                data = await self._run(self._file.read, min(READ, end - first))
+                data = await self._run(file.read, min(READ, end - first))
                 if not data:
                     raise OSError(f"object {self._upload.key} is shorter than its row says")
                 first += len(data)
@@ -87,8 +95,7 @@ class Download:
         return (start, end, True) if start < end else None
 
     def _asked(self, name: str) -> str:
-        """Return a header of the request; several lines count as one list (RFC 9110, section 5.3)."""
-        return ",".join(self._headers.get(name, ()))
+        return _joined(self._headers, name)
 
     async def _start(self, send: Send, status: int, headers: list[tuple[str, str]], *, more: bool = False) -> None:
         upload = self._upload
@@ -105,6 +112,21 @@ class Download:
         await send({"type": "http.response.start", "status": status, "headers": raw([*described, *headers])})
         if not more:
             await send({"type": "http.response.body", "body": b""})
+
+
+def lacks(headers: Headers, upload: Upload) -> bool:
+    """Say whether a request is by a reader that has no good copy of a content (RFC 9110, section 13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for tag in _joined(headers, "if-none-match").split(",")}
+    return tags.isdisjoint({"*", _etag(upload)})
+
+
+def _etag(upload: Upload) -> str:
+    return f'"{upload.sha256}"'
+
+
+def _joined(headers: Headers, name: str) -> str:
+    """Return a header of a request; several lines count as one list (RFC 9110, section 5.3)."""
+    return ",".join(headers.get(name, ()))
 
 
 async def _gone(receive: Receive) -> None:

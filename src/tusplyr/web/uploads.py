@@ -36,7 +36,7 @@ from tusplyr.core.model import Status, Upload
 from tusplyr.dialects import tus1
 from tusplyr.engine.engine import Engine
 from tusplyr.web.body import Bodies, RequestBody
-from tusplyr.web.download import Download
+from tusplyr.web.download import Download, lacks
 from tusplyr.web.exchange import TRAILERS
 from tusplyr.web.forwarded import Proxies, origin
 from tusplyr.web.response import Rendered, json, text
@@ -167,7 +167,7 @@ class Uploads:
         head = Head(request.method, parse_headers(request.scope["headers"]))
         try:
             self.admit(head)
-            upload, file = await self._engine.content(_id(request))
+            upload, file = await self._engine.content(_id(request), partial(lacks, head.headers))
         except TusplyrError as error:
             return text(self._refuse(error, request, head))
         if isinstance(file, str):
