@@ -613,7 +613,11 @@ def test_what_answers_everything_with_a_page_is_no_store(r2, data, operation):
 
 def test_a_page_is_no_list_and_no_object(r2):
     r2.bucket.double.inject(Fault(times=None, status=200, alter=page))
-    for ask in (lambda: list(r2.store.keys()), lambda: r2.store.has(content_of(SHORT)), lambda: r2.store.open("audio/0")):
+    for ask in (
+        lambda: list(r2.store.keys()),
+        lambda: r2.store.has(content_of(SHORT)),
+        lambda: r2.store.open("audio/0"),
+    ):
         with pytest.raises(StoreDown):
             ask()
 
