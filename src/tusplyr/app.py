@@ -302,7 +302,8 @@ async def _parts(settings: Settings, limits: Limits, stack: AsyncExitStack) -> P
     stack.callback(store.close)
     offload = transfers = reading = _threads(settings.threads, stack)
     if not store.prompt:  # what waits for a bucket must not keep the disk waiting
-        transfers, reading = _threads(settings.publish_slots, stack), _threads(settings.threads, stack)
+        slots = settings.publish_slots * len(settings.buckets)
+        transfers, reading = _threads(slots, stack), _threads(settings.threads, stack)
     spool = DiskSpool(settings.spool, reserve=settings.reserve)
     tally, handover = Tally(), Handover(settings.wait_for_stored)
     return Parts(
@@ -447,7 +448,7 @@ def s3_options(settings: Settings) -> S3Options:
         part_size=settings.s3_part_size,
         single_put_limit=settings.s3_put_limit,
         concurrency=settings.s3_concurrency,
-        read_timeout=settings.s3_timeout,
+        timeout=settings.s3_timeout,
         public_urls=settings.public_urls,
         presign_seconds=int(settings.s3_presign),
     )

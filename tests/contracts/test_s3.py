@@ -644,11 +644,41 @@ def test_a_bucket_that_is_missing_is_no_missing_object(rig):
 def test_a_peer_that_reads_nothing_for_a_while_has_the_time_that_it_is_given():
     """A first body has it as well: not only as long as connecting may take."""
     with R2(rules=Rules(write_pause=0.0), rate=1 << 40) as double:  # which keeps the buffers between us small
-        rig = Rig(buckets.at_double(double), connect_timeout=0.5, single_put_limit=64 * MIB)
+        rig = Rig(buckets.at_double(double), timeout=9, single_put_limit=64 * MIB)
         data = os.urandom(24 * MIB)
-        double.inject(Fault(operation="PutObject", pause=1.5))
+        double.inject(Fault(operation="PutObject", pause=6.0))
         assert rig.store.publish(content_of(data), staged(data))
         rig.close()
+
+
+def test_other_bytes_than_were_asked_for_are_not_handed_out(r2):
+    def all_of_it(reply):
+        reply.status, reply.body = 200, [SHORT]
+        reply.headers = {name: value for name, value in reply.headers.items() if name.lower() != "content-range"}
+        return reply
+
+    r2.put(content_of(SHORT), SHORT)
+    with r2.store.open(content_of(SHORT).key) as file:
+        r2.bucket.double.inject(Fault(operation="GetObject", times=None, alter=all_of_it))
+        file.seek(3)
+        with pytest.raises(StoreDown, match="as S3 does"):
+            file.read(4)
+
+
+def test_a_bucket_that_hangs_keeps_the_parts_for_another_from_nothing(r2):
+    """Each has slots of its own."""
+    r2.restarted(concurrency=1)
+    gate, stuck = threading.Event(), content_of(r2.long, ".png", "images")
+    r2.bucket.double.inject(Fault(operation="UploadPart", gate=gate))
+    hanging = threading.Thread(target=lambda: r2.store.publish(stuck, staged(r2.long, "another")))
+    hanging.start()
+    r2.bucket.double.wait("UploadPart")
+    content = content_of(r2.long)
+    assert r2.store.publish(content, staged(r2.long))
+    assert hanging.is_alive()
+    gate.set()
+    hanging.join(30)
+    r2.assert_whole(content, r2.long)
 
 
 # When it is to stop

@@ -62,12 +62,24 @@ def test_each_stride_is_shipped_once_it_is_in_the_row_and_no_sooner(make, run):
     async def main():
         rig = making(make)
         upload = await rig.create(10, declared=SHA256)
-        body = ScriptedBody(DATA[:3], 0.02, DATA[3:5], 0.02, DATA[5:7], 0.02, DATA[7:9], HANG)
-        appending = asyncio.create_task(rig.append(upload.id, 0, body))
-        await until(lambda: body.waiting)
-        await until(idle(rig))
+        for start, end, shipped in [(0, 3, 0), (3, 5, 1), (5, 7, 1), (7, 9, 2)]:
+            await rig.append(upload.id, start, ScriptedBody(DATA[start:end]))
+            await until(idle(rig))
+            assert len(rig.store.shipped) == shipped
         assert rig.store.shipped == [(5, DATA[:5]), (9, DATA[:9])]
-        assert (await rig.row(upload.id)).offset == 9
+
+    run(main())
+
+
+def test_a_body_is_shipped_before_its_end(make, run):
+    async def main():
+        rig = making(make)
+        upload = await rig.create(10, declared=SHA256)
+        body = ScriptedBody(DATA[:9], HANG)
+        appending = asyncio.create_task(rig.append(upload.id, 0, body))
+        await until(lambda: rig.store.shipped)
+        assert rig.store.shipped == [(9, DATA[:9])]
+        assert not appending.done()
         body.stop(ShuttingDown())
         with pytest.raises(ShuttingDown):
             await appending

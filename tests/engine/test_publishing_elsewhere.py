@@ -277,6 +277,25 @@ def test_no_more_are_published_at_once_than_there_are_slots(make, run):
     run(main())
 
 
+def test_each_folder_has_slots_of_its_own(make, run):
+    async def main():
+        rig = make(store=FarStore(closed=True), slots=1)
+        async with Working(rig):
+            sounds = [await rig.create(10, bytes([each]) * 10) for each in range(3)]
+            await until(lambda: rig.store.begun)
+            image = await rig.engine.create(
+                Create(length=5, media=media_of("a.png"), append=True), ScriptedBody(b"image")
+            )
+            await until(lambda: len(rig.store.begun) == 2)
+            assert rig.store.begun[1] == image.upload.key
+            await asyncio.sleep(0.02)
+            assert len(rig.store.begun) == 2
+            rig.store.gate.set()
+            await until(is_stored(rig, image.upload, *sounds))
+
+    run(main())
+
+
 def test_delete_of_a_received_upload_interrupts_its_transfer(make, run):
     async def main():
         rig = make(store=FarStore(closed=True), slots=1)

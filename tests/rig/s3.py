@@ -29,8 +29,7 @@ def options(bucket: Bucket, **other: Any) -> S3Options:
         "part_size": bucket.part,
         "single_put_limit": bucket.part,
         "attempts": 1,
-        "connect_timeout": 5,
-        "read_timeout": 10,
+        "timeout": 10,
     }
     return S3Options(**given | other)
 

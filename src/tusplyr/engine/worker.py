@@ -2,14 +2,15 @@
 
 Owns the loop over the rows that wait, and how many are published at once. Must not know how either is done. Invariants:
 at start-up what a crash left, and then whatever failed, is taken up again when it is due, for as long as it takes; what
-fails, in whatever way, keeps nothing waiting that comes after it; of uploads with the same content only one is
-published at a time.
+fails, in whatever way, keeps nothing waiting that comes after it, and a bucket that hangs nothing that goes to another;
+of uploads with the same content only one is published at a time.
 """
 
 import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -32,7 +33,7 @@ class Worker:
     """Works through the queue.
 
     Args:
-        slots: how many uploads are published at once.
+        slots: how many uploads are published at once to each folder of the store, which may be a bucket of its own.
     """
 
     def __init__(
@@ -77,15 +78,22 @@ class Worker:
         for upload in await self._queue.due(Status.ASSEMBLING, now, BATCH + self._assembler.busy):
             self._assembler.begin(upload)
         pause, begun = GLANCE, True
-        while begun and len(self._tasks) < self._slots:  # what cannot be begun now is left out of the next batch
+        while begun:  # what cannot be begun now is left out of the next batch
             begun = False
-            for upload in await self._queue.due(Status.RECEIVED, now, BATCH, self._setbacks.resting | set(self._tasks)):
+            apart = self._setbacks.resting | set(self._tasks) | self._full
+            for upload in await self._queue.due(Status.RECEIVED, now, BATCH, apart):
                 if self._claims.held(upload.id):
                     pause = SOON
-                elif upload.key and upload.key not in self._tasks and len(self._tasks) < self._slots:
+                elif upload.key and {upload.key, f"{upload.media.folder}/"}.isdisjoint({*self._tasks, *self._full}):
                     self._begin(upload, upload.key)
                     begun = True
         return pause
+
+    @property
+    def _full(self) -> set[str]:
+        """The folders (``audio/``) to which as many are being published as may be."""
+        busy = Counter(key.partition("/")[0] for key in self._tasks)
+        return {f"{folder}/" for folder, count in busy.items() if count >= self._slots}
 
     def _begin(self, upload: Upload, key: str) -> None:
         task = self._tasks[key] = asyncio.create_task(self._publish(upload))

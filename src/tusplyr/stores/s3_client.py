@@ -119,7 +119,11 @@ class S3Client:
     def get(self, key: str, start: int, etag: str) -> Any:
         """Return the body of an object from an offset on, to be closed; `Taken` where it is another by now."""
         with self._asking(key) as place:
-            return self._s3.get_object(**place, Range=f"bytes={start}-", IfMatch=etag)["Body"]
+            answer = self._s3.get_object(**place, Range=f"bytes={start}-", IfMatch=etag)
+            if not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
+                answer["Body"].close()
+                raise strange(self.name(key), "other bytes than those that were asked for")
+            return answer["Body"]
 
     def keys(self) -> Iterator[str]:
         """Yield the content keys in every folder."""
@@ -136,9 +140,13 @@ class S3Client:
         with self._asking(key) as place:
             return str(self._s3.generate_presigned_url("get_object", Params=place, ExpiresIn=seconds))
 
+    def bucket(self, key: str) -> str:
+        """Return the bucket that a key is in."""
+        return str(self._at(key)["Bucket"])
+
     def name(self, key: str) -> str:
         """Name a key and its bucket, for a person."""
-        return f"{key} in bucket {self._at(key)['Bucket']}"
+        return f"{key} in bucket {self.bucket(key)}"
 
     def close(self) -> None:
         """Close the connections."""
@@ -213,25 +221,7 @@ def connect(options: S3Options) -> Any:
         )
     # R2 does not know the expectation: each request with a body would wait a second for an answer to it.
     client.meta.events.register_last("before-call.s3", _expect_nothing)
-    pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001 - there is no other way in
-    pools.update({scheme: _patient(pool, options.read_timeout) for scheme, pool in pools.items()})
     return client
-
-
-def _patient(pool: Any, seconds: float) -> Any:
-    """Make connections that wait so long while they send, too.
-
-    Without it the time-out of connecting, which is short, holds until a request has been sent.
-    """
-
-    def request(self: Any, *arguments: Any, **named: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        self.timeout = seconds
-        pool.ConnectionCls.request(self, *arguments, **named)
-
-    connection = type("Patient", (pool.ConnectionCls,), {"request": request})
-    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 def _config(options: S3Options) -> Config:
@@ -240,10 +230,10 @@ def _config(options: S3Options) -> Config:
         s3={"addressing_style": options.addressing} | _signing(options),
         request_checksum_calculation="when_required",  # R2 refuses the trailers that would be sent otherwise
         response_checksum_validation="when_required",
-        connect_timeout=options.connect_timeout,
-        read_timeout=options.read_timeout,
+        connect_timeout=options.timeout,  # it holds for what is sent over a new connection, too
+        read_timeout=options.timeout,
         retries={"mode": "standard", "total_max_attempts": options.attempts},
-        max_pool_connections=options.concurrency + SPARE,
+        max_pool_connections=options.concurrency * len(set(options.buckets.values())) + SPARE,
     )
 
 

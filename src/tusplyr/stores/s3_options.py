@@ -25,9 +25,8 @@ class S3Options(Struct, frozen=True, kw_only=True):
         secret_key: the same.
         part_size: bytes of a part, at least 5 MiB. Grows where 10,000 of them would not do.
         single_put_limit: bytes up to which content goes in one request.
-        concurrency: parts that are sent at once, of all contents together.
-        connect_timeout: seconds.
-        read_timeout: seconds in which the server must have said or taken something.
+        concurrency: parts that are sent at once to each bucket, of all contents together.
+        timeout: seconds in which the server must have said or taken something.
         attempts: how often one request is sent before it has failed.
         conditional: the server honours `If-None-Match: *`. Where it does not, it is asked before it is written to.
         public_urls: address of a public bucket by folder, under which the objects are.
@@ -46,8 +45,7 @@ class S3Options(Struct, frozen=True, kw_only=True):
     part_size: int = 16 * MIB
     single_put_limit: int = 16 * MIB
     concurrency: int = 4
-    connect_timeout: float = 5.0
-    read_timeout: float = 30.0
+    timeout: float = 30.0
     attempts: int = 3
     conditional: bool = True
     public_urls: dict[str, str] = {}

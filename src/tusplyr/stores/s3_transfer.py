@@ -50,13 +50,13 @@ class Load(Struct, frozen=True):
 
 
 class Transfers:
-    """Sends contents in parts, of all of them together so many at once. Threads may share it, each with its own key."""
+    """Sends contents in parts, to each bucket so many at once. Threads may share it, each with its own key."""
 
     def __init__(self, client: S3Client, journal: Journal, options: S3Options) -> None:
         self._client = client
         self._journal = journal
         self._preferred = options.part_size
-        self._slots = threading.BoundedSemaphore(options.concurrency)
+        self._slots = {bucket: threading.BoundedSemaphore(options.concurrency) for bucket in options.buckets.values()}
         self._urgent: set[object] = set()
 
     @contextmanager
@@ -182,26 +182,30 @@ class Transfers:
         missing = sorted(left)
         flying: dict[Future[str], int] = {}
         failed: BaseException | None = None
-        while missing or flying:
+        landed: list[tuple[int, str]] = []
+        slots = self._slots[self._client.bucket(load.content.key)]
+        while missing or flying or landed:
             if failed or load.halted() or load.enough():
                 missing.clear()
-            while missing and self._slots.acquire(timeout=0 if flying else TICK):
+            while missing and slots.acquire(timeout=0 if flying else TICK):
                 number = missing.pop(0)
-                flying[self._start(load, transfer, number)] = number
+                flying[self._start(load, transfer, number, slots)] = number
+            yield from landed  # written down while others are under way
+            landed = []
             for future in wait(flying, timeout=TICK, return_when=FIRST_COMPLETED).done:
                 number = flying.pop(future)
                 if error := future.exception():
                     failed = failed or error
                     continue
                 left.discard(number)
-                yield number, future.result()
+                landed.append((number, future.result()))
         if failed or left:
             raise failed or Suspended("publishing was asked to stop")
 
-    def _start(self, load: Load, transfer: Multipart, number: int) -> Future[str]:
+    def _start(self, load: Load, transfer: Multipart, number: int, slots: threading.Semaphore) -> Future[str]:
         """Send a part in a thread of its own, which has a slot."""
         future = start(f"part-{number}", lambda: self._part(load, transfer, number))
-        future.add_done_callback(lambda _: self._slots.release())
+        future.add_done_callback(lambda _: slots.release())
         return future
 
     def _part(self, load: Load, transfer: Multipart, number: int) -> str:
