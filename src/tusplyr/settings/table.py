@@ -162,9 +162,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, size(5 * MIB, 4 * GIB), "Bytes of a part; it grows for what would need more than 10,000 of them."
     ] = 16 * MIB
     s3_put_limit: Annotated[int, size(0, 4 * GIB), "Content up to this length is sent in one request."] = 16 * MIB
-    s3_concurrency: Annotated[
-        int, whole(1, 64), "Parts that go to a bucket at once, of all uploads together."
-    ] = 4
+    s3_concurrency: Annotated[int, whole(1, 64), "Parts that go to a bucket at once, of all uploads together."] = 4
     s3_timeout: Annotated[
         float, duration(most=3600.0), "How long the bucket may say and take nothing before a request has failed."
     ] = 30.0
