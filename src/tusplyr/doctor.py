@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from tusplyr.app import MOVING, StartFailed, boto3_needed, chosen_store, s3_options
+from tusplyr.app import MOVING, boto3_needed, chosen_store, s3_options
 from tusplyr.core.errors import LedgerDown, NoSpace, StoreDown
 from tusplyr.core.findings import Finding, Verdict
+from tusplyr.data_dir import StartFailed
 from tusplyr.durable import free_bytes, sync_directory, sync_file
 from tusplyr.ledger.committer import require_writable
 from tusplyr.ledger.listing import find_place, newest_content

@@ -14,12 +14,13 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tusplyr.app import StartFailed, chosen_store, limits_of, locked, wired_up
+from tusplyr.app import chosen_store, limits_of, wired_up
 from tusplyr.core import decide
 from tusplyr.core.digest import hash_file_chunked
 from tusplyr.core.errors import NotFound, StoreDown, Superseded, TusplyrError
 from tusplyr.core.lifecycle import WAITING
 from tusplyr.core.model import Content
+from tusplyr.data_dir import StartFailed, locked
 from tusplyr.engine.endings import Endings
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.offload import Offload, Result

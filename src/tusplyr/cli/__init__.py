@@ -41,14 +41,14 @@ def serve(settings: Settings) -> None:
     Creates the data directory and brings its database to the newest revision first. Stops within 4 seconds:
     uploads that are coming in are made durable, and clients continue from there after the next start.
     """
-    from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
+    from tusplyr import app, data_dir  # noqa: PLC0415 - see above: imported when it runs
 
-    with told(app.StartFailed):
+    with told(data_dir.StartFailed):
         app.serve(settings)
 
 
 @commands.command()
-@click.option("--lock", type=int, hidden=True)  # how "serve" passes on what it holds; see `app.migrating`
+@click.option("--lock", type=int, hidden=True)  # how "serve" passes on what it holds; see `data_dir.migrating`
 @with_settings("data_dir")
 def migrate(settings: Settings, lock: int | None) -> None:
     """Bring the database to the newest revision, while no server runs.
@@ -57,11 +57,11 @@ def migrate(settings: Settings, lock: int | None) -> None:
     first: there is no way back but that. Creates the database when there is none, and changes nothing when it is up
     to date.
     """
-    from tusplyr import app  # noqa: PLC0415 - see above: imported when it runs
+    from tusplyr import data_dir  # noqa: PLC0415 - see above: imported when it runs
     from tusplyr.ledger import migrate as ledger  # noqa: PLC0415 - only here is Alembic needed
 
     make_directory(settings.data_dir, 0o700)
-    with told(app.StartFailed), app.migrating(settings, lock):
+    with told(data_dir.StartFailed), data_dir.migrating(settings, lock):
         before, after = ledger.migrate(settings.database)
     if before is None:
         click.echo(f"{settings.database} was made, at revision {after}.")
@@ -81,9 +81,9 @@ def sweep(settings: Settings) -> None:
     Finished content in store/ is never deleted.
     """
     need_ledger(settings)
-    from tusplyr import app, jobs  # noqa: PLC0415 - see above: imported when it runs
+    from tusplyr import data_dir, jobs  # noqa: PLC0415 - see above: imported when it runs
 
-    with told(app.StartFailed):
+    with told(data_dir.StartFailed):
         if other := jobs.elsewhere(settings):
             click.echo(f"The server publishes to {other}, not to {settings.place}: no store is swept.", err=True)
         report = jobs.sweep(settings)

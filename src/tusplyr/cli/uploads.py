@@ -100,10 +100,10 @@ def retry(settings: Settings, upload_ids: tuple[str, ...], every: bool) -> None:
     if bool(upload_ids) is every:
         raise click.UsageError("Name uploads, or give --all.")
     need_ledger(settings)
-    from tusplyr import app, jobs  # noqa: PLC0415 - imported when it runs, see the package
+    from tusplyr import data_dir, jobs  # noqa: PLC0415 - imported when it runs, see the package
 
     wrong = 0
-    with told(app.StartFailed):
+    with told(data_dir.StartFailed):
         outcomes = list(jobs.retry(settings, upload_ids))
     if not outcomes:
         click.echo("Nothing waits to be published.")
@@ -128,11 +128,11 @@ def terminate(settings: Settings, upload_ids: tuple[str, ...]) -> None:
     Works while the server runs. Goes on after an ID that does not exist, and exits with 1 in the end.
     """
     need_ledger(settings)
-    from tusplyr import app, jobs  # noqa: PLC0415 - imported when it runs, see the package
+    from tusplyr import data_dir, jobs  # noqa: PLC0415 - imported when it runs, see the package
 
     missing = 0
     for upload_id in upload_ids:
-        with told(app.StartFailed):
+        with told(data_dir.StartFailed):
             ended = jobs.terminate(settings, upload_id)
         if ended:
             click.echo(f"{_plain(upload_id)} terminated")
