@@ -333,7 +333,7 @@ def test_list_is_a_tabbed_line_for_each_upload_newest_first(ledger):
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == [f"{number:032x}" for number in (2, 1, 0)]
-    assert rows[0] == [f"{2:032x}", "whole", "receiving", "0", "1002", "1970-01-12T13:46:42Z", "-"]
+    assert rows[0] == [f"{2:032x}", "whole", "receiving", "0", "1002", "1970-01-12T13:46:42Z", "-", "0", "-"]
 
 
 def test_list_is_narrowed_by_status_and_limit(ledger):
@@ -415,6 +415,9 @@ def stuck(ledger):
 def test_list_says_what_is_stuck_and_can_be_narrowed_to_it(stuck):
     lines = [line.split("\t")[0:3:2] for line in run(stuck, "uploads", "list").stdout.splitlines()]
     assert lines[:2] == [[f"{9:032x}", "received (stuck)"], [f"{8:032x}", "received"]]
+    failed = [line.split("\t")[-2:] for line in run(stuck, "uploads", "list").stdout.splitlines()]
+    assert failed == [["10", "the bucket is away"], ["3", "the bucket is away"], *[["0", "-"]] * 3]
+    assert "the bucket is away" in " ".join(run_on_terminal(stuck, "uploads", "list")[1].split())
     assert [line[:1] for line in lines[2:]] == [[f"{number:032x}"] for number in (2, 1, 0)]
     (row,) = json.loads(run(stuck, "uploads", "list", "--stuck", "--json").stdout)
     assert (row["id"], row["status"], row["stuck"], row["attempts"]) == (f"{9:032x}", "received", True, 10)
@@ -451,18 +454,27 @@ def test_retry_wants_ids_or_all_and_says_when_nothing_waits(ledger):
     assert (done.returncode, done.stdout) == (0, "Nothing waits to be published.\n")
 
 
-def test_a_store_whose_client_is_not_installed_stops_the_start_in_one_line(tmp_path):
-    (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError(\"No module named 'boto3'\", name='boto3')\n")
+@pytest.mark.parametrize(
+    "raised",
+    ["ModuleNotFoundError(\"No module named 'boto3'\", name='boto3')", "ImportError('cannot import name')"],
+    ids=["not there", "broken"],
+)
+def test_a_store_whose_client_cannot_be_imported_is_told_in_one_line(tmp_path, raised):
+    (tmp_path / "boto3.py").write_text(f"raise {raised}\n")
     own = str(Path(tusplyr.__file__).parents[1])
     variables = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{own}", "TUSPLYR_STORE": "s3", "TUSPLYR_S3_BUCKET": "bucket"}
     done = run(tmp_path, "serve", "--port", "0", **variables)
-    assert_one_line_error(done, 1, "STORE is s3", "pip install", "tusplyr[s3]")
+    assert_one_line_error(done, 1, "STORE is s3", "needs boto3", "pip install")
+    assert_one_line_error(run(tmp_path, "verify", **variables), 1, "STORE is s3", "needs boto3")
+    done = run(tmp_path, "doctor", **variables)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "fail  S3: STORE is s3, which needs boto3" in done.stdout
 
 
 def test_verify_names_every_object_and_is_content_with_a_whole_store(running):
     done = run(running, "verify")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{KEY}: ok\n1 objects checked, 0 wrong\n"
+    assert done.stdout == f"{KEY}: ok\n1 object checked, 0 wrong\n"
 
 
 def test_verify_of_a_data_directory_that_was_never_served_finds_nothing(tmp_path):
@@ -497,7 +509,7 @@ def test_verify_on_a_terminal_shows_a_bar(running):
     code, seen = run_on_terminal(running, "verify")
     assert code == 0
     assert "━" in seen
-    assert "1 objects checked, 0 wrong" in seen
+    assert "1 object checked, 0 wrong" in seen
     assert KEY not in seen
 
 
@@ -509,14 +521,14 @@ def test_verify_fails_on_what_is_damaged_or_missing_and_names_it(tmp_path):
     stored.unlink()
     stored.write_bytes(damaged)
     done = run(tmp_path, "verify")
-    assert (done.returncode, done.stderr) == (1, "1 objects checked, 1 wrong\n")
+    assert (done.returncode, done.stderr) == (1, "1 object checked, 1 wrong\n")
     assert re.fullmatch(rf"{KEY}: (?!ok).+\n", done.stdout)
     code, seen = run_on_terminal(tmp_path, "verify")
     assert code == 1
     assert f"{KEY}: " in seen
     stored.unlink()
     done = run(tmp_path, "verify")
-    assert (done.returncode, done.stderr) == (1, "1 objects checked, 1 wrong\n")
+    assert (done.returncode, done.stderr) == (1, "1 object checked, 1 wrong\n")
     assert re.fullmatch(rf"{KEY}: (?!ok).+\n", done.stdout)
 
 

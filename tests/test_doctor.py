@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from rig.r2 import R2, Cut, Fault
+from rig.r2_faults import page
 from rig.r2_state import Rules
 from tusplyr import doctor
 from tusplyr.cli import commands
@@ -86,6 +87,65 @@ def test_what_keeps_the_bucket_from_being_used_is_named(settings, r2, wrong, sai
     assert said in problem
 
 
+def test_what_answers_everything_with_a_page_is_no_bucket(settings, r2):
+    r2.inject(Fault(times=None, status=200, alter=page))
+    finding = only(settings, Verdict.FAIL)
+    assert "does not answer as S3 does" in finding.text
+    assert "S3_ENDPOINT_URL" in finding.change
+    (problem,) = reach(doctor.s3_options(settings))
+    assert "does not answer as S3 does" in problem
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "GetObject", "CreateMultipartUpload", "UploadPart"])
+def test_a_page_in_the_place_of_any_answer_is_a_failure_and_no_traceback(settings, r2, operation):
+    r2.inject(Fault(operation=operation, times=None, status=200, alter=page))
+    assert found(settings, Verdict.FAIL)
+    assert r2.bucket().multiparts == {}
+
+
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [("CreateMultipartUpload", "cannot be written to"), ("AbortMultipartUpload", "does not let unfinished transfers")],
+)
+def test_a_bucket_that_refuses_writes_is_told_at_the_start(settings, r2, operation, said):
+    options = doctor.s3_options(settings)
+    assert reach(options) == []
+    assert r2.bucket().objects == r2.bucket().multiparts == {}
+    r2.inject(Fault(operation=operation, status=403, code="AccessDenied", times=None))
+    (problem,) = reach(options)
+    assert problem.startswith(f"bucket first {said}")
+    assert "the credentials do not allow this" in problem
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"])
+def test_what_was_written_and_the_answer_lost_is_removed(settings, r2, operation):
+    r2.inject(Fault(operation=operation, cut=Cut.ANSWER, times=None))
+    assert found(settings, Verdict.FAIL)
+    assert r2.requests(operation)
+    assert r2.bucket().objects == {}
+    assert r2.bucket().multiparts == {}
+
+
+def test_what_cannot_be_known_to_be_gone_is_named(settings, r2):
+    r2.inject(Fault(operation="CreateMultipartUpload", cut=Cut.ANSWER, times=None))
+    r2.inject(Fault(operation="ListMultipartUploads", status=403, code="AccessDenied", times=None))
+    finding = only(settings, Verdict.WARN)
+    assert r2.bucket().multiparts
+    for upload in r2.bucket().multiparts.values():
+        assert upload.key in finding.change
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advised"),
+    [(429, "TooManyRequests", "later"), (503, "SlowDown", "later"), (500, "InternalError", "those who run it")],
+)
+def test_what_no_right_would_mend_asks_for_no_right(settings, r2, status, code, advised):
+    r2.inject(Fault(operation="PutObject", status=status, code=code, times=None))
+    finding = only(settings, Verdict.FAIL)
+    assert advised in finding.change
+    assert "right" not in finding.change
+
+
 @pytest.mark.parametrize(("skew", "verdict"), [(120.0, Verdict.WARN), (-120.0, Verdict.WARN), (1200.0, Verdict.FAIL)])
 def test_a_clock_that_is_wrong_is_told(settings, r2, skew, verdict):
     r2.skew = skew
@@ -126,21 +186,48 @@ def test_a_server_that_does_not_know_conditions_is_told(settings, r2):
     assert "If-None-Match is not honoured" in finding.text
 
 
-def rule(inside: str) -> str:
-    return f"<LifecycleConfiguration><Rule><Status>Enabled</Status>{inside}</Rule></LifecycleConfiguration>"
+EMPTY = "<LifecycleConfiguration></LifecycleConfiguration>"
 
 
-def aborts(days: int) -> str:
+def rule(inside: str, status: str = "Enabled") -> str:
+    return f"<LifecycleConfiguration><Rule><Status>{status}</Status>{inside}</Rule></LifecycleConfiguration>"
+
+
+def aborts(days: int, prefix: str = "") -> str:
     within = f"<DaysAfterInitiation>{days}</DaysAfterInitiation>"
-    return rule(f"<AbortIncompleteMultipartUpload>{within}</AbortIncompleteMultipartUpload>")
+    there = f"<Filter><Prefix>{prefix}</Prefix></Filter>"
+    return rule(f"{there}<AbortIncompleteMultipartUpload>{within}</AbortIncompleteMultipartUpload>")
 
 
-@pytest.mark.parametrize("lifecycle", [None, rule(""), aborts(1)], ids=["none", "of another kind", "after a day"])
+@pytest.mark.parametrize(
+    "lifecycle",
+    [None, EMPTY, rule(""), aborts(1), aborts(7, "logs/"), aborts(7, "audio/")],
+    ids=["none", "no rules", "of another kind", "after a day", "elsewhere", "of a part"],
+)
 def test_what_becomes_of_unfinished_transfers_is_told(settings, r2, lifecycle):
     r2.bucket().lifecycle = lifecycle
     assert "unfinished" in only(settings, Verdict.WARN).text
     r2.bucket().lifecycle = aborts(7)
     assert found(settings, Verdict.WARN) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "deletes"),
+    [
+        ("<Expiration><Days>30</Days></Expiration>", True),
+        ("<Filter><Prefix></Prefix></Filter><Expiration><Days>30</Days></Expiration>", True),
+        ("<Filter><Prefix>audio/0</Prefix></Filter><Expiration><Days>30</Days></Expiration>", True),
+        ("<Prefix>ima</Prefix><Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration>", True),
+        ("<Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>30</Days></Expiration>", False),
+        ("<Filter><Tag><Key>a</Key><Value>b</Value></Tag></Filter><Expiration><Days>1</Days></Expiration>", False),
+        ("<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>", False),
+    ],
+)
+def test_a_rule_that_deletes_what_is_published_is_a_failure(settings, r2, inside, deletes):
+    r2.bucket().lifecycle = rule(inside)
+    assert ["deletes" in finding.text for finding in found(settings, Verdict.FAIL)] == [True] * deletes
+    r2.bucket().lifecycle = rule(inside, "Disabled")
+    assert found(settings, Verdict.FAIL) == []
 
 
 def test_rules_that_may_not_be_seen_are_nothing_to_worry_about(settings, r2):
@@ -152,10 +239,11 @@ def test_rules_that_may_not_be_seen_are_nothing_to_worry_about(settings, r2):
     ("cors", "well"),
     [
         (None, False),
+        ("<CORSConfiguration></CORSConfiguration>", False),
         ("<CORSConfiguration><CORSRule><AllowedMethod>PUT</AllowedMethod></CORSRule></CORSConfiguration>", False),
         ("<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>", True),
     ],
-    ids=["none", "not GET", "GET"],
+    ids=["none", "no rules", "not GET", "GET"],
 )
 def test_cors_of_the_bucket_counts_where_readers_are_sent_there(settings, r2, cors, well):
     r2.bucket().cors = cors

@@ -52,6 +52,7 @@ def test_every_setting_is_understood_from_every_source(tmp_path):
         "s3_prefix": "a/b/", "s3_region": "eu-west-1",
         "s3_storage_class": "STANDARD_IA", "s3_addressing": "path", "s3_access_key_id": "access",
         "s3_secret_access_key": "secret", "s3_public_url": "https://cdn.example.org", "s3_presign": "5m",
+        "s3_image_public_url": "https://images.example.org", "s3_file_public_url": "https://files.example.org",
         "s3_part_size": "8MiB", "s3_put_limit": "0", "s3_concurrency": "8", "s3_timeout": "10s",
         "log_level": "debug", "log_format": "json",
     }  # fmt: skip
@@ -190,13 +191,48 @@ def test_a_store_in_a_bucket_needs_one(tmp_path):
 
 
 def test_a_bucket_that_nothing_goes_to_is_told(tmp_path):
-    told = "S3_BUCKET (TUSPLYR_S3_BUCKET) has no meaning while STORE is filesystem; set STORE to s3, or remove it."
-    assert only_problem(tmp_path, {}, {"TUSPLYR_S3_BUCKET": "bucket"}) == told
+    told = "STORE (default) is filesystem, and S3_BUCKET, S3_PREFIX would be left aside; set STORE to s3, "
+    variables = {"TUSPLYR_S3_PREFIX": "a/", "TUSPLYR_S3_BUCKET": "bucket"}
+    assert only_problem(tmp_path, {}, variables) == told + "or to filesystem if it is meant."
+
+
+def test_whoever_names_the_store_may_keep_the_settings_of_a_bucket(tmp_path):
+    variables = {"TUSPLYR_STORE": "filesystem", "TUSPLYR_S3_BUCKET": "bucket", "TUSPLYR_S3_PREFIX": "a/"}
+    assert load({}, variables, tmp_path, rules=STORING).store_kind == "filesystem"
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({}, "store/ in DATA_DIR"),
+        ({"store": "s3", "s3_bucket": "one"}, "s3://one/ at AWS"),
+        (
+            {"store": "s3", "s3_bucket": "one", "s3_prefix": "a/b/", "s3_endpoint_url": "https://r2.example/"},
+            "s3://one/a/b/ at https://r2.example",
+        ),
+        (
+            {"store": "s3", "s3_bucket": "one", "s3_image_bucket": "two", "s3_prefix": "a/"},
+            "s3://one/a/ (audio, files), s3://two/a/ (images) at AWS",
+        ),
+    ],
+)
+def test_where_content_is_published_is_told_in_words_that_ledgers_have_kept(tmp_path, given, place):
+    assert load(given, {}, tmp_path).place == place
 
 
 def test_images_and_files_may_have_buckets_of_their_own(tmp_path):
     settings = load(S3 | {"s3_image_bucket": "pictures", "s3_file_bucket": "rest"}, {}, tmp_path)
     assert settings.buckets == {"audio": "bucket", "images": "pictures", "files": "rest"}
+
+
+def test_a_public_address_is_that_of_what_is_in_its_bucket(tmp_path):
+    main, images = "https://cdn.example.org", "https://images.example.org"
+    settings = load(S3 | {"s3_public_url": main}, {}, tmp_path)
+    assert settings.public_urls == {"audio": main, "images": main, "files": main}
+    settings = load(S3 | {"s3_public_url": main, "s3_image_bucket": "pictures"}, {}, tmp_path)
+    assert settings.public_urls == {"audio": main, "files": main}
+    settings = load(S3 | {"s3_image_bucket": "pictures", "s3_image_public_url": images}, {}, tmp_path)
+    assert settings.public_urls == {"images": images}
 
 
 @pytest.mark.parametrize("missing", KEYS)
@@ -271,7 +307,8 @@ REFUSED = {
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in REFUSED.items() for text in texts])
 def test_what_is_not_of_the_grammar_is_refused_with_what_would_be_right(tmp_path, name, text):
-    problem = only_problem(tmp_path, {name: text})
+    chosen = {"store": "filesystem"} if name.startswith("s3_") else {}  # else they would be left aside unasked
+    problem = only_problem(tmp_path, {name: text} | chosen)
     assert problem.startswith(f"{name.upper()} (--{name.replace('_', '-')}) is ")
     assert problem.endswith(f"it must be {ROW[name].kind.must}.")
     assert problem.isprintable()

@@ -30,7 +30,7 @@ from tusplyr.core.decide import Limits
 from tusplyr.core.digest import best_provider
 from tusplyr.core.errors import LedgerDown, NoSpace, ShuttingDown, TusplyrError
 from tusplyr.core.headers import parse_headers
-from tusplyr.core.model import STUCK_AFTER
+from tusplyr.core.model import FAILING_AFTER, STUCK_AFTER
 from tusplyr.durable import free_bytes, make_directory
 from tusplyr.engine.assemble import Assembler
 from tusplyr.engine.claims import LocalClaims
@@ -64,6 +64,11 @@ from tusplyr.web.pool import Pool
 
 log = logging.getLogger(__name__)
 
+MOVED = (
+    "content is published to %s from now on; what was published to %s is still there, and GET of it answers 410 until "
+    "it is copied: see %s"
+)
+MOVING = "'To another store' in docs/operations.md"
 LAST_WORD = 3.7  # seconds after a signal at which the process ends whatever a bucket does; platforms kill after 5
 
 
@@ -127,6 +132,8 @@ def migrating(settings: Settings, lock: int | None) -> Iterator[None]:
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with wired_up(settings, limits_of(settings)) as wired:
+        if former := await wired.ledger.settle(settings.place):
+            log.warning(MOVED, settings.place, former, MOVING)
         # No request is under way yet: nothing needs to be spared. A bucket that is away does not hold up the start.
         await wired.sweeper.sweep(grace=0.0, everywhere=False)
         pool = Pool(settings.buffers)
@@ -181,7 +188,7 @@ def _application(settings: Settings, wired: Wired, pool: Pool) -> App:
     bodies = Bodies(pool, settings.idle_timeout, settings.direct_body, wired.tally)
     registry = CollectorRegistry()
     registry.register(ops.TallyCollector(wired.tally, pool))
-    health = ops.Health(_checks(settings, wired), {"publishing": partial(_stuck, wired)}, partial(_measure, wired))
+    health = ops.Health(_checks(settings, wired), {"publishing": partial(_failing, wired)}, partial(_measure, wired))
     page = try_it.routes(settings.base_path, settings.public_url, asks=bool(settings.auth_token))
     return build(
         [
@@ -228,13 +235,17 @@ async def _measure(wired: Wired) -> None:
     """Bring the tally up to date; where the ledger does not answer it stays as it was."""
     with suppress(LedgerDown):
         backlog = await wired.ledger.backlog()
-        wired.tally.waiting, wired.tally.stuck = backlog.waiting, backlog.stuck
+        wired.tally.waiting = backlog.waiting
+        wired.tally.failing, wired.tally.stuck = backlog.failing, backlog.stuck
 
 
-async def _stuck(wired: Wired) -> str | None:
+async def _failing(wired: Wired) -> str | None:
     await _measure(wired)
-    stuck = wired.tally.stuck
-    return f"{stuck} uploads could not be published or assembled {STUCK_AFTER} times or more" if stuck else None
+    for count, times in ((wired.tally.stuck, STUCK_AFTER), (wired.tally.failing, FAILING_AFTER)):
+        if count:
+            uploads = f"{count} {'upload' if count == 1 else 'uploads'}"
+            return f"{uploads} could not be published or assembled {times} times or more; it is tried again"
+    return None
 
 
 class Parts(Struct, frozen=True):
@@ -405,19 +416,25 @@ def chosen_store(settings: Settings, journal: Journal) -> Store:
     """Return the store that was chosen. Blocking: boto3 reads files when it is imported."""
     if settings.store_kind == "filesystem":
         return FilesystemStore(settings.store)
-    try:
+    with boto3_needed():
         from tusplyr.stores.s3 import S3Store  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
+    return S3Store(s3_options(settings), journal)
+
+
+@contextmanager
+def boto3_needed() -> Iterator[None]:
+    """Turn an import that fails, of what is not ours, into `StartFailed`: boto3 or something that it needs."""
+    try:
+        yield
+    except ImportError as error:
         if error.name and error.name.startswith("tusplyr"):
             raise
-        raise StartFailed("STORE is s3, which needs boto3: pip install 'tusplyr[s3]'.") from error
-    return S3Store(s3_options(settings), journal)
+        raise StartFailed(f"STORE is s3, which needs boto3: {error}; pip install 'boto3>=1.44'.") from error
 
 
 def s3_options(settings: Settings) -> S3Options:
     """Return what an S3 store has to be told."""
     buckets = {folder: bucket for folder, bucket in settings.buckets.items() if bucket}
-    public = settings.s3_public_url
     return S3Options(
         buckets=buckets,
         endpoint_url=settings.s3_endpoint_url,
@@ -431,7 +448,7 @@ def s3_options(settings: Settings) -> S3Options:
         single_put_limit=settings.s3_put_limit,
         concurrency=settings.s3_concurrency,
         read_timeout=settings.s3_timeout,
-        public_urls={folder: public for folder in buckets if public and buckets[folder] == settings.s3_bucket},
+        public_urls=settings.public_urls,
         presign_seconds=int(settings.s3_presign),
     )
 

@@ -8,13 +8,16 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from tusplyr.app import s3_options
-from tusplyr.core.errors import LedgerDown, NoSpace
+from tusplyr.app import MOVING, StartFailed, boto3_needed, chosen_store, s3_options
+from tusplyr.core.errors import LedgerDown, NoSpace, StoreDown
 from tusplyr.core.findings import Finding, Verdict
 from tusplyr.durable import free_bytes, sync_directory, sync_file
 from tusplyr.ledger.committer import require_writable
+from tusplyr.ledger.listing import find_place, newest_content
+from tusplyr.ledger.memory import MemoryJournal
 from tusplyr.ledger.revisions import head, known, revision
 from tusplyr.settings import Settings
 from tusplyr.settings.kinds import show_size
@@ -32,6 +35,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _bucket(settings)
     else:
         yield _volume(settings)
+    yield from _place(settings)
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -113,8 +117,32 @@ def _volume(settings: Settings) -> Finding:
 
 def _bucket(settings: Settings) -> Iterator[Finding]:
     try:
-        from tusplyr.stores.s3_probe import probe  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        yield Finding(FAIL, "S3", "boto3 is not installed", "pip install 'tusplyr[s3]'")
+        with boto3_needed():
+            from tusplyr.stores.s3_probe import probe  # noqa: PLC0415 - an extra
+    except StartFailed as error:
+        yield Finding(FAIL, "S3", str(error), "Install it beside tusplyr.")
         return
     yield from probe(s3_options(settings), redirects=settings.downloads == "redirect")
+
+
+def _place(settings: Settings) -> Iterator[Finding]:
+    """See whether the server publishes where these settings say, and whether what it has published is there."""
+    try:
+        place = find_place(settings.database)
+    except LedgerDown:  # has been told
+        return
+    if place and place.current != settings.place:
+        text = f"the server publishes to {place.current}, and these settings say {settings.place}"
+        yield Finding(WARN, "store", text, f"Give commands the settings of the server, or see {MOVING}.")
+    elif place and place.former and (left := _left_behind(settings, place.since)):
+        text = f"{left}, which was published before, is not here; it may still be in {place.former}"
+        yield Finding(WARN, "store", text, f"Copy what is there: see {MOVING}.")
+
+
+def _left_behind(settings: Settings, since: float) -> str | None:
+    """Return the key of what was published last before that time (Unix seconds), where the store does not have it."""
+    content = newest_content(settings.database, since)
+    with suppress(StartFailed, StoreDown):  # have been told
+        if content and not chosen_store(settings, MemoryJournal()).has(content):
+            return content.key
+    return None

@@ -23,9 +23,9 @@ from tusplyr.core.model import Content
 from tusplyr.engine.endings import Endings
 from tusplyr.engine.handover import Handover
 from tusplyr.engine.offload import Offload, Result
-from tusplyr.engine.sweep import SweepReport
+from tusplyr.engine.sweep import GRACE, SweepReport
 from tusplyr.engine.tally import Tally
-from tusplyr.ledger.listing import list_contents
+from tusplyr.ledger.listing import find_place, list_contents
 from tusplyr.ledger.memory import MemoryJournal
 from tusplyr.ledger.sql import SqlLedger
 from tusplyr.ports import Store
@@ -48,6 +48,8 @@ class Checked(Struct, frozen=True):
 def sweep(settings: Settings) -> SweepReport:
     """Sweep once. Blocking; safe beside a running server, more thorough without one.
 
+    A bucket is left alone where the server publishes to another one than these settings name.
+
     Raises:
         StartFailed: the data directory is not there or cannot be used.
     """
@@ -56,7 +58,7 @@ def sweep(settings: Settings) -> SweepReport:
         # A running server may have promised another time than this command was told of, and expires by itself.
         limits = limits_of(settings) if alone else replace(limits_of(settings), expire_after=None)
         async with wired_up(settings, limits) as wired:
-            return await (wired.sweeper.sweep(grace=0.0) if alone else wired.sweeper.sweep())
+            return await wired.sweeper.sweep(0.0 if alone else GRACE, everywhere=not elsewhere(settings))
 
     with ExitStack() as stack:
         try:
@@ -112,6 +114,18 @@ async def _hasten(ledger: SqlLedger, upload_id: str, now: float) -> str:
             await ledger.hasten(row, now)
             return ""
     return UNKNOWN
+
+
+def elsewhere(settings: Settings) -> str | None:
+    """Return where the server publishes to if these settings name another place. Blocking; raises `LedgerDown`."""
+    place = find_place(settings.database)
+    return place.current if place and place.current != settings.place else None
+
+
+def former(settings: Settings) -> str | None:
+    """Return where the server published to before. Blocking; raises `LedgerDown`."""
+    place = find_place(settings.database)
+    return place.former if place else None
 
 
 def verify(settings: Settings) -> Iterator[Checked]:

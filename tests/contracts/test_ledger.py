@@ -14,7 +14,18 @@ from msgspec.structs import fields, replace
 from tusplyr.core.errors import Busy, Conflict, Superseded
 from tusplyr.core.lifecycle import TRANSITIONS
 from tusplyr.core.media import OTHER, media_of
-from tusplyr.core.model import MAX_INTEGER, STUCK_AFTER, Backlog, Content, Kind, Media, Reason, Status, Upload
+from tusplyr.core.model import (
+    FAILING_AFTER,
+    MAX_INTEGER,
+    STUCK_AFTER,
+    Backlog,
+    Content,
+    Kind,
+    Media,
+    Reason,
+    Status,
+    Upload,
+)
 from tusplyr.ledger.memory import MemoryLedger
 from tusplyr.ledger.migrate import migrate
 from tusplyr.ledger.sql import PURGE, SqlLedger
@@ -711,7 +722,9 @@ def test_the_backlog_counts_what_waits_and_what_of_it_is_stuck(run):
             {"created_at": 3.0, "status": Status.RECEIVED, "attempts": STUCK_AFTER - 1},
         ):
             await created(ledger, **values)
-        assert await ledger.backlog() == Backlog(3, 2, 3.0)
+        assert await ledger.backlog() == Backlog(3, 2, 3.0, 3)
+        await created(ledger, created_at=4.0, status=Status.RECEIVED, attempts=FAILING_AFTER - 1)
+        assert await ledger.backlog() == Backlog(4, 2, 3.0, 3)
 
     run(test)
 

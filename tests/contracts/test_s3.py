@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
+from email.utils import formatdate
 
 import msgspec
 import pytest
@@ -16,10 +18,13 @@ from hypothesis import strategies as st
 from rig import buckets
 from rig.journal import RecordingJournal
 from rig.r2 import R2, Cut, Fault
+from rig.r2_faults import page
+from rig.r2_state import Rules
 from rig.s3 import MIB, Watched, options, raw, unfinished
 from tusplyr.core.errors import BytesLost, Conflict, LedgerDown, SpoolDown, StoreDown, Suspended
 from tusplyr.core.model import Content
 from tusplyr.ports import Staged
+from tusplyr.stores.s3_carry import PATIENCE
 from tusplyr.stores.s3_options import S3Options
 from tusplyr.stores.s3_parts import MOST, READ, Window, composite, part_count, part_size
 
@@ -60,9 +65,12 @@ class Rig:
     def stored(self, content) -> bytes:
         return self.client.get_object(Bucket=self.bucket.name, Key=content.key)["Body"].read()
 
-    def assert_whole(self, content, data) -> None:
+    def assert_stored(self, content, data) -> None:
         assert self.stored(content) == data
         assert self.head(content)["Metadata"] == {"sha256": content.sha256}
+
+    def assert_whole(self, content, data) -> None:
+        self.assert_stored(content, data)
         assert unfinished(self.bucket) == []
         assert self.journal.abandoned() == []
 
@@ -279,6 +287,17 @@ def test_what_somebody_else_has_put_there_is_read_before_it_is_believed(rig):
     assert unfinished(rig.bucket) == []
 
 
+def test_what_somebody_else_has_put_there_is_read_once(rig):
+    content = content_of(SHORT)
+    rig.put(content, SHORT[::-1])
+    for _ in range(3):
+        with pytest.raises(Conflict):
+            rig.store.publish(content, staged(SHORT))
+    assert rig.store.calls.count("GetObject") == 1
+    rig.put(content, SHORT)
+    assert rig.store.publish(content, staged(SHORT))
+
+
 def test_what_carries_another_digest_is_not_the_content_however_long_it_is(rig):
     content = content_of(SHORT)
     for metadata, there in [({}, True), ({"sha256": content.sha256}, True), ({"sha256": "0" * 64}, False)]:
@@ -307,8 +326,16 @@ def test_of_two_at_once_one_sends_and_both_succeed(rig, long):
 def test_one_write_a_second_for_each_key_is_enough(r2):
     r2.bucket.double.rules.write_pause = 60.0
     for data in (SHORT, r2.long):
-        content = content_of(data)
+        content, meet = content_of(data), threading.Barrier(3, timeout=10)
+        hold = r2.store._keys.hold
+
+        def held(key, halted, hold=hold, meet=meet):
+            meet.wait()  # all three are about to ask for the key before one of them has it
+            return hold(key, halted)
+
+        r2.store._keys.hold = held
         assert together([lambda c=content, d=data: r2.store.publish(c, staged(d))] * 3) == [True] * 3
+        r2.store._keys.hold = hold
         r2.assert_whole(content, data)
 
 
@@ -354,6 +381,44 @@ def test_after_a_failure_of_the_journal_at_any_call_another_process_ends_what_wa
         rig.store.publish(content, staged(rig.long))
     assert rig.restarted().publish(content, staged(rig.long))
     rig.assert_whole(content, rig.long)
+
+
+def test_where_transfers_may_not_be_listed_an_intent_without_an_id_keeps_nothing_from_being_published(r2, caplog):
+    content = content_of(r2.long)
+    r2.journal.intend(content.key, content.sha256, "upload", r2.bucket.part)
+    r2.bucket.double.inject(Fault(operation="ListMultipartUploads", status=403, code="AccessDenied", times=None))
+    assert r2.store.publish(content, staged(r2.long))
+    r2.assert_stored(content, r2.long)
+    assert content.key in caplog.text
+    r2.journal.intend(content.key, content.sha256, "upload", r2.bucket.part)
+    assert r2.store.publish(content, staged(r2.long)), "it is there, whatever else cannot be removed"
+    r2.journal.forget(content.key)
+    r2.restarted(attempts=3)
+    other = content_of(r2.long[1:])
+    r2.bucket.double.inject(Fault(operation="CreateMultipartUpload", cut=Cut.ANSWER))
+    assert r2.store.publish(other, staged(r2.long[1:]))
+    r2.assert_stored(other, r2.long[1:])
+
+
+def test_a_bucket_that_is_away_while_it_is_cleaned_is_a_failure_as_any_other(r2):
+    content = content_of(r2.long)
+    r2.journal.intend(content.key, content.sha256, "upload", r2.bucket.part)
+    r2.bucket.double.inject(Fault(operation="ListMultipartUploads", cut=Cut.HEAD))
+    with pytest.raises(StoreDown):
+        r2.store.publish(content, staged(r2.long))
+    assert r2.journal.find(content.key), "what may have begun is not forgotten for that"
+    assert r2.store.publish(content, staged(r2.long))
+
+
+def test_a_transfer_of_more_parts_than_there_may_be_is_not_gone_on_with(r2):
+    data = os.urandom(MOST + 1)
+    content = content_of(data)
+    r2.restarted(single_put_limit=0)
+    r2.journal.intend(content.key, content.sha256, "upload", 1)
+    begun = r2.client.create_multipart_upload(Bucket=r2.bucket.name, Key=content.key)
+    r2.journal.begin(content.key, begun["UploadId"])
+    assert r2.store.publish(content, staged(data))
+    r2.assert_whole(content, data)
 
 
 def test_an_intent_without_an_id_aborts_what_has_begun_under_exactly_its_key(rig):
@@ -414,6 +479,17 @@ def test_parts_that_are_not_those_that_were_written_down_are_sent_again(rig):
     rig.assert_whole(content, rig.long)
 
 
+def test_parts_of_which_nothing_can_be_made_are_let_go_where_they_may_not_be_aborted(r2):
+    for operation, code in (("CompleteMultipartUpload", "InvalidPart"), ("AbortMultipartUpload", "AccessDenied")):
+        r2.bucket.double.inject(Fault(operation=operation, status=400 if "Part" in code else 403, code=code))
+    content = content_of(r2.long)
+    with pytest.raises(StoreDown, match="sent again"):
+        r2.store.publish(content, staged(r2.long))
+    assert r2.store.publish(content, staged(r2.long))
+    assert r2.store.calls.count("UploadPart") == 8
+    r2.assert_stored(content, r2.long)
+
+
 def test_parts_that_were_too_small_are_not_gone_on_with(rig):
     rig.restarted(part_size=rig.bucket.part // 2)
     content = content_of(rig.long)
@@ -462,6 +538,119 @@ def test_an_error_that_is_told_after_the_answer_has_begun_is_no_success(r2):
     r2.assert_whole(content_of(r2.long), r2.long)
 
 
+# What it does not believe
+
+
+def cut_short(rig):
+    def strike(seen):
+        rig.bucket.double.bucket(seen.bucket).objects[seen.key].blobs[-1].length -= 1
+
+    return strike
+
+
+def unnamed(rig):
+    def strike(seen):
+        del rig.bucket.double.bucket(seen.bucket).objects[seen.key].headers["x-amz-meta-sha256"]
+
+    return strike
+
+
+def gone(rig):
+    return lambda seen: rig.bucket.double.bucket(seen.bucket).objects.pop(seen.key)
+
+
+def other_etag(reply):
+    if "ETag" in reply.headers:
+        reply.headers["ETag"] = '"another"'
+    else:
+        reply.body = [b"".join(reply.body).replace(b"ETag>", b"Tag>")]
+    return reply
+
+
+KINDS = [pytest.param(SHORT, "PutObject", id="short"), pytest.param(None, "CompleteMultipartUpload", id="long")]
+
+
+@pytest.mark.parametrize("made", [cut_short, unnamed, gone])
+@pytest.mark.parametrize(("data", "operation"), KINDS)
+def test_an_object_that_is_not_what_was_sent_is_no_success(r2, made, data, operation):
+    data = data or r2.long
+    r2.bucket.double.inject(Fault(operation=operation, late=True, strike=made(r2), alter=other_etag))
+    with pytest.raises(StoreDown, match="not what was sent"):
+        r2.store.publish(content_of(data), staged(data))
+
+
+@pytest.mark.parametrize(("data", "operation"), KINDS)
+def test_where_etags_are_made_otherwise_the_object_is_looked_at(r2, data, operation):
+    data = data or r2.long
+    r2.bucket.double.inject(Fault(operation=operation, alter=other_etag))
+    assert r2.store.publish(content_of(data), staged(data))
+    assert r2.store.calls[-1] == "HeadObject"
+    r2.assert_whole(content_of(data), data)
+
+
+ASKED = [
+    (SHORT, "PutObject"),
+    (None, "HeadObject"),
+    (None, "CreateMultipartUpload"),
+    (None, "UploadPart"),
+    (None, "CompleteMultipartUpload"),
+]
+
+
+@pytest.mark.parametrize(("data", "operation"), ASKED, ids=[operation for _, operation in ASKED])
+def test_what_answers_everything_with_a_page_is_no_store(r2, data, operation):
+    data = data or r2.long
+    r2.bucket.double.inject(Fault(times=None, status=200, alter=page))
+    with pytest.raises(StoreDown, match=r"as S3 does|not what was sent"):
+        r2.store.publish(content_of(data), staged(data))
+    r2.bucket.double.calm()
+    r2.bucket.double.inject(Fault(operation=operation, status=200, alter=page))
+    with pytest.raises(StoreDown, match=r"as S3 does|not what was sent"):
+        r2.restarted().publish(content_of(data), staged(data))
+    assert r2.store.publish(content_of(data), staged(data))
+    r2.assert_stored(content_of(data), data)
+
+
+def test_a_page_is_no_list_and_no_object(r2):
+    r2.bucket.double.inject(Fault(times=None, status=200, alter=page))
+    for ask in (
+        lambda: list(r2.store.keys()),
+        lambda: r2.store.has(content_of(SHORT)),
+        lambda: r2.store.open("audio/0"),
+    ):
+        with pytest.raises(StoreDown):
+            ask()
+
+
+def test_what_is_no_xml_is_no_answer(r2):
+    def broken(reply):
+        reply.body = [b"<html>"]
+        return reply
+
+    r2.bucket.double.inject(Fault(operation="CreateMultipartUpload", alter=broken))
+    with pytest.raises(StoreDown):
+        r2.store.publish(content_of(r2.long), staged(r2.long))
+
+
+def test_a_bucket_that_is_missing_is_no_missing_object(rig):
+    store = rig.restarted(buckets={"audio": "there-is-none"})
+    for ask in (lambda: store.has(content_of(SHORT)), lambda: store.open("audio/0")):
+        with pytest.raises(StoreDown, match="no such bucket"):
+            ask()
+    assert not rig.restarted().has(content_of(SHORT))
+    assert rig.store.open("audio/0") is None
+
+
+def test_a_peer_that_reads_nothing_for_a_while_has_the_time_that_it_is_given():
+    """A first body has it as well: not only as long as connecting may take."""
+    with R2(rules=Rules(write_pause=0.0), rate=1 << 40) as double:  # which keeps the buffers between us small
+        rig = Rig(buckets.at_double(double), connect_timeout=0.5, single_put_limit=64 * MIB)
+        data = os.urandom(24 * MIB)
+        double.inject(Fault(operation="PutObject", pause=1.5))
+        assert rig.store.publish(content_of(data), staged(data))
+        rig.close()
+
+
 # When it is to stop
 
 
@@ -474,6 +663,15 @@ def test_what_is_halted_is_gone_on_with(rig):
     assert rig.restarted().publish(content, staged(rig.long))
     assert rig.store.calls.count("UploadPart") == 2
     rig.assert_whole(content, rig.long)
+
+
+def test_what_is_halted_behind_its_last_part_is_not_completed(rig):
+    content = content_of(rig.long)
+    with pytest.raises(Suspended):
+        rig.store.publish(content, staged(rig.long), halted=lambda: rig.journal.calls.count("land") == 4)
+    assert not rig.store.has(content)
+    assert rig.restarted().publish(content, staged(rig.long))
+    assert "UploadPart" not in rig.store.calls
 
 
 def test_what_is_halted_from_the_start_begins_nothing(rig):
@@ -510,6 +708,51 @@ def test_a_part_that_hangs_does_not_hold_up_the_end(r2):
     assert not matched[0].status
     gate.set()
     assert r2.restarted().publish(content, staged(r2.long))
+    r2.assert_whole(content, r2.long)
+
+
+@pytest.mark.parametrize("conditional", [True, False], ids=["with a condition", "without"])
+@pytest.mark.parametrize(("data", "operation"), ASKED, ids=[operation for _, operation in ASKED])
+def test_no_request_that_hangs_holds_up_the_end_and_nobody_writes_its_key_before_it_has_ended(
+    r2, data, operation, conditional
+):
+    data = data or r2.long
+    content, gate, halted = content_of(data), threading.Event(), threading.Event()
+    r2.restarted(conditional=conditional, single_put_limit=len(SHORT))
+    stuck = Fault(operation=operation, late=True, gate=gate, strike=lambda _: halted.set())
+    r2.bucket.double.inject(stuck)
+    began = time.monotonic()
+    with pytest.raises(Suspended):
+        r2.store.publish(content, staged(data), halted=halted.is_set)
+    assert time.monotonic() - began < PATIENCE + 1.5
+    before = len(r2.store.calls)
+    soon = time.monotonic() + 0.3
+    with pytest.raises(Suspended):
+        r2.store.publish(content, staged(data), halted=lambda: time.monotonic() > soon)
+    assert len(r2.store.calls) == before, "the key is held by what was given up"
+    gate.set()
+    assert r2.store.publish(content, staged(data))
+    r2.assert_whole(content, data)
+
+
+def test_where_no_thread_can_be_had_nothing_is_lost(r2, monkeypatch):
+    r2.restarted(concurrency=2)
+    content, begin = content_of(r2.long), threading.Thread.start
+
+    def refuse(name):
+        def start(thread):
+            if thread.name.startswith(name):
+                raise RuntimeError("can't start new thread")
+            begin(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+
+    for name in ("publish", "part-", "part-"):
+        refuse(name)
+        with pytest.raises(StoreDown, match="no thread"):
+            r2.store.publish(content, staged(r2.long))
+    monkeypatch.undo()
+    assert r2.store.publish(content, staged(r2.long))
     r2.assert_whole(content, r2.long)
 
 
@@ -579,6 +822,27 @@ def test_how_long_it_wants_to_be_left_alone_is_carried(r2, status):
         with pytest.raises(StoreDown) as caught:
             r2.store.publish(content_of(data), staged(data))
         assert caught.value.retry_after == 17
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "most"),
+    [(600, 500, 600), (-600, 0, 0), (None, None, None)],
+    ids=["later", "long ago", "nonsense"],
+)
+def test_it_may_be_said_as_a_date(r2, said, least, most):
+    date = "soon" if said is None else formatdate(time.time() + said, usegmt=True)
+    r2.bucket.double.inject(Fault(status=503, retry_after=date, times=None))
+    with pytest.raises(StoreDown) as caught:
+        r2.store.publish(content_of(SHORT), staged(SHORT))
+    wait = caught.value.retry_after
+    assert wait is least is None or least <= wait <= most
+
+
+def test_what_went_wrong_is_told_with_the_bucket(r2):
+    r2.bucket.double.inject(Fault(status=503))
+    content = content_of(SHORT)
+    with pytest.raises(StoreDown, match=f"^{content.key} in bucket first: PutObject: "):
+        r2.store.publish(content, staged(SHORT))
 
 
 def test_without_such_a_word_there_is_none(r2):
@@ -878,6 +1142,28 @@ def test_only_old_transfers_of_the_journal_are_aborted(rig):
     assert [transfer.key for transfer in rig.journal.abandoned()] == [young.key]
     assert rig.store.publish(old, staged(rig.long))
     assert rig.stored(old) == rig.long
+
+
+def test_a_transfer_that_cannot_be_aborted_does_not_keep_the_others(r2, caplog):
+    keys = ["audio/a.wav", "audio/b.wav", "audio/c.wav"]
+    for key in keys:
+        r2.journal.intend(key, "0" * 64, "upload", r2.bucket.part)
+        begun = r2.client.create_multipart_upload(Bucket=r2.bucket.name, Key=key)
+        r2.journal.begin(key, begun["UploadId"])
+    r2.journal.intend("elsewhere/0", "0" * 64, "upload", r2.bucket.part)
+    refused = Fault(operation="AbortMultipartUpload", key=keys[0], status=403, code="AccessDenied", times=None)
+    r2.bucket.double.inject(refused)
+    assert r2.store.sweep(9e9) == 2
+    assert unfinished(r2.bucket) == keys[:1]
+    r2.journal.intend(keys[1], "0" * 64, "upload", r2.bucket.part)
+    for told in (keys[0], "elsewhere/0"):
+        assert told in caplog.text
+    r2.bucket.double.calm()
+    assert r2.store.sweep(9e9) == 2
+    r2.journal.intend(keys[2], "0" * 64, "upload", r2.bucket.part)
+    r2.bucket.double.inject(Fault(cut=Cut.HEAD, times=None))
+    with pytest.raises(StoreDown):  # none that would wait for every one of them
+        r2.store.sweep(9e9)
 
 
 def test_a_transfer_that_an_upload_can_go_on_with_is_not_aborted_however_old(rig):

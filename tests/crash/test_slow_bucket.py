@@ -81,7 +81,7 @@ def send_all(server) -> list[str]:
 
 def test_memory_stays_flat_and_the_server_lives_while_the_bucket_takes_little(tmp_path):
     with R2(rate=RATE, folder=tmp_path) as r2, server_with(r2, tmp_path / "server") as server:
-        r2.wait("ListObjectsV2", answered=True)  # what it looks at first belongs to the idle server
+        r2.wait("AbortMultipartUpload", answered=True)  # what it looks at first belongs to the idle server
         idle = memory(server.pid, "VmRSS")
         with Watch(server.port) as watch:
             paths = send_all(server)

@@ -218,6 +218,8 @@ class R2:
                 self._send(line, reply, request, Pace(fault.rate), half=True)
             self._strike(fault, seen)
             reply = fault.instead() if fault.status else reply
+        if fault and fault.alter:
+            reply = fault.alter(reply)
         with self._change:
             seen.status = reply.status
             self._change.notify_all()
@@ -258,11 +260,15 @@ class R2:
 
     def _read_body(self, request: Request, reader: BufferedReader, seen: Seen, fault: Fault | None) -> None:
         request.body = Blob(self._blobs / uuid4().hex if self._blobs and request.length else None)
+        pause = fault.pause if fault else 0.0
         for data in pieces(request, reader, self.pace.piece):
             request.body.write(data)
             seen.length += len(data)
             if fault and fault.cut is Cut.MIDDLE and seen.length * 2 >= (request.length or 0):
                 self._strike(fault, seen)
+            if pause and seen.length * 2 >= (request.length or 0):
+                self._over.wait(pause)
+                pause = 0.0
             self.pace.wait(len(data), self._over)
 
     def _carry_out(self, request: Request) -> Reply:

@@ -59,6 +59,8 @@ class Fault(Struct, kw_only=True, frozen=True):
         strike: called when it happens, before a wait: the place to kill a server.
         gate: wait for this to be set.
         hang: seconds of silence.
+        pause: seconds in which nothing is read, once half of the body was.
+        alter: makes what is answered of the real answer, once the request was carried out.
         rate: bytes a second of the answer's body.
     """
 
@@ -75,6 +77,8 @@ class Fault(Struct, kw_only=True, frozen=True):
     strike: Callable[[Seen], None] | None = None
     gate: threading.Event | None = None
     hang: float = 0.0
+    pause: float = 0.0
+    alter: Callable[[Reply], Reply] | None = None
     rate: float | None = None
 
     def names(self, seen: Seen) -> bool:
@@ -94,6 +98,12 @@ class Fault(Struct, kw_only=True, frozen=True):
         if self.cut in {Cut.HEAD, Cut.MIDDLE}:
             return str(self.cut)
         return "after" if self.late or self.cut in {Cut.ANSWER, Cut.HALF} else "before"
+
+
+def page(_: Reply) -> Reply:
+    """Alter an answer into what a web server says to everybody."""
+    text = b"<html><body>Welcome</body></html>"
+    return Reply(headers={"Content-Type": "text/html"}, body=[text], length=len(text))
 
 
 class Pace:

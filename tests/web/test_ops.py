@@ -143,12 +143,13 @@ def test_a_server_whose_spool_is_no_directory_is_not_ready(guarded):
         aside.rename(guarded.spool)
 
 
-def test_uploads_that_are_stuck_are_counted_and_a_warning_but_new_ones_are_taken(guarded):
+def test_uploads_that_fail_are_counted_and_a_warning_but_new_ones_are_taken(guarded):
     bearer = f"Authorization: Bearer {TOKEN}"
 
     def numbers(client):
         lines = ask(client, "GET", "/metrics", bearer).body.decode().splitlines()
-        return [line for line in lines if line.startswith(("tusplyr_uploads_waiting", "tusplyr_uploads_stuck"))]
+        names = ("waiting", "failing", "stuck")
+        return [line.split()[1] for name in names for line in lines if line.startswith(f"tusplyr_uploads_{name} ")]
 
     def change(text: str) -> None:
         with closing(sqlite3.connect(guarded.data / "tusplyr.db", timeout=10)) as database, database:
@@ -156,16 +157,22 @@ def test_uploads_that_are_stuck_are_counted_and_a_warning_but_new_ones_are_taken
 
     with Client(guarded.port) as client:
         upload_id = path_of(post(client, bearer, "Upload-Length: 10").headers["location"]).rpartition("/")[2]
-        change("status = 'received', attempts = 9, due_at = 1e12")
+        change("status = 'received', attempts = 2, due_at = 1e12")
         assert json.loads(ask(client, "GET", "/health/ready").body) == {"status": "ok"}
-        assert numbers(client) == ["tusplyr_uploads_waiting 1.0", "tusplyr_uploads_stuck 0.0"]
-        change("attempts = 10")
-        ready = ask(client, "GET", "/health/ready")
-        assert ready.status == 200
-        assert json.loads(ready.body)["warnings"]["publishing"].startswith("1 uploads could not be published")
-        assert numbers(client) == ["tusplyr_uploads_waiting 1.0", "tusplyr_uploads_stuck 1.0"]
+        assert numbers(client) == ["1.0", "0.0", "0.0"]
+        for attempts, told, counted in (
+            (3, 3, ["1.0", "1.0", "0.0"]),
+            (9, 3, ["1.0", "1.0", "0.0"]),
+            (10, 10, ["1.0"] * 3),
+        ):
+            change(f"attempts = {attempts}")
+            ready = ask(client, "GET", "/health/ready")
+            assert ready.status == 200
+            warning = json.loads(ready.body)["warnings"]["publishing"]
+            assert warning.startswith(f"1 upload could not be published or assembled {told} times or more")
+            assert numbers(client) == counted
         change("status = 'gone', reason = 'terminated'")
-        assert numbers(client) == ["tusplyr_uploads_waiting 0.0", "tusplyr_uploads_stuck 0.0"]
+        assert numbers(client) == ["0.0", "0.0", "0.0"]
 
 
 @contextmanager

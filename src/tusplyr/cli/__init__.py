@@ -84,6 +84,8 @@ def sweep(settings: Settings) -> None:
     from tusplyr import app, jobs  # noqa: PLC0415 - see above: imported when it runs
 
     with told(app.StartFailed):
+        if other := jobs.elsewhere(settings):
+            click.echo(f"The server publishes to {other}, not to {settings.place}: no store is swept.", err=True)
         report = jobs.sweep(settings)
     click.echo(str(report) or "nothing to sweep")
 

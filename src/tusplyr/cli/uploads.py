@@ -18,7 +18,7 @@ from tusplyr.settings import Settings
 
 Facts = dict[str, str | int | None]
 
-COLUMNS = ("id", "kind", "status", "offset", "length", "updated_at", "key")
+COLUMNS = ("id", "kind", "status", "offset", "length", "updated_at", "key", "attempts", "error")
 
 
 @click.group(invoke_without_command=True)
@@ -39,12 +39,13 @@ def list_(settings: Settings, status: str | None, stuck: bool, limit: int, as_js
     """List uploads, the newest creation first.
 
     receiving: bytes are still missing, or it is a partial upload, complete or not. assembling: the bytes of a
-    final upload are being brought together. received: all bytes are here, publishing is under way or failing (see
-    "show"); "(stuck)" behind it: it has failed 10 times or more, and is still tried. stored: published under its
-    key. gone: terminated, expired, invalid (not the digest that was declared) or lost; "show" has the reason.
+    final upload are being brought together. received: all bytes are here, publishing is under way or failing, as
+    "attempts" and "error" say; "(stuck)" behind it: it has failed 10 times or more, and is still tried. stored:
+    published under its key. gone: terminated, expired, invalid (not the digest that was declared) or lost; "show" has
+    the reason.
 
-    On a terminal a table with its columns named; elsewhere a line for each upload, with tabs: id, kind, status, offset,
-    length, updated_at, key. Sizes are bytes, times are UTC.
+    On a terminal a table with its columns named, and "error" only where there is one; elsewhere a line for each upload,
+    with tabs: id, kind, status, offset, length, updated_at, key, attempts, error. Sizes are bytes, times are UTC.
     """
     need_ledger(settings)
     from tusplyr.ledger.listing import list_uploads  # noqa: PLC0415 - imported when it runs, see the package
@@ -186,7 +187,8 @@ def _print_table(rows: list[Facts]) -> None:
     from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415 - see above
 
-    table = Table(*COLUMNS, box=None, header_style="bold")
+    count = len(COLUMNS) if any(row["error"] for row in rows) else len(COLUMNS) - 1
+    table = Table(*COLUMNS[:count], box=None, header_style="bold")
     for row in rows:
-        table.add_row(*map(Text, _cells(row)))
+        table.add_row(*map(Text, _cells(row)[:count]))
     Console().print(table)

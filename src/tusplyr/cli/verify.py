@@ -19,16 +19,23 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--force", is_flag=True, help="Also where the server publishes elsewhere than these settings say.")
 @with_settings("data_dir", rules=STORING)
-def verify(settings: Settings) -> None:
+def verify(settings: Settings, force: bool) -> None:
     """Hash the whole store again and compare it with the ledger.
 
     Reads every byte under store/, or in the bucket, and changes nothing; the server may go on running. Names each
-    object that is missing, damaged or unknown, and exits with 1 if there is any.
+    object in audio/, images/ and files/ that is missing or damaged, or neither known nor named after its own content,
+    and exits with 1 if there is any. With STORE=s3 it needs the settings of the server, as "serve" does.
     """
     need_ledger(settings)
     from tusplyr import jobs  # noqa: PLC0415 - imported when it runs, see the package
 
+    if not force and (other := jobs.elsewhere(settings)):
+        raise click.ClickException(
+            f"The server publishes to {other}, and these settings say {settings.place}: give the command the settings "
+            "of the server, or --force."
+        )
     on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     checks = jobs.verify(settings)
     if on_terminal:
@@ -39,7 +46,9 @@ def verify(settings: Settings) -> None:
         wrong += checked.problem is not None
         if checked.problem is not None or not on_terminal:
             click.echo(f"{checked.key}: {checked.problem or 'ok'}")
-    click.echo(f"{count} objects checked, {wrong} wrong", err=wrong > 0)
+    click.echo(f"{count} {'object' if count == 1 else 'objects'} checked, {wrong} wrong", err=wrong > 0)
+    if wrong and (former := jobs.former(settings)):
+        click.echo(f"The server published to {former} before: what is missing may still be there.", err=True)
     if wrong:
         raise click.exceptions.Exit(1)
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+FAILING_AFTER = 3  # failed attempts after which it is no passing trouble
 STUCK_AFTER = 10  # failed attempts after which a person has to be told
 MAX_INTEGER = 2**63 - 1  # what a ledger column can hold; a length above it exceeds every limit
 
@@ -143,6 +144,20 @@ class Content(Struct, frozen=True):
     length: int
 
 
+class Place(Struct, frozen=True):
+    """Where content is published, in the words of `Settings.place`; written down when a server starts.
+
+    Attributes:
+        current: where the server publishes to.
+        former: where it did before, and what was published then may still be; None where it never did elsewhere.
+        since: when the one took the place of the other (Unix seconds); 0 for the first.
+    """
+
+    current: str
+    former: str | None = None
+    since: float = 0.0
+
+
 class Backlog(Struct, frozen=True):
     """The uploads that wait to be published or assembled.
 
@@ -150,8 +165,10 @@ class Backlog(Struct, frozen=True):
         waiting: how many.
         stuck: how many of them are (`Upload.stuck`).
         since: when the oldest of them was created (Unix seconds); None where there is none.
+        failing: how many have failed `FAILING_AFTER` times or more, those that are stuck among them.
     """
 
     waiting: int = 0
     stuck: int = 0
     since: float | None = None
+    failing: int = 0

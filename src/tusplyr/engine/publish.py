@@ -159,7 +159,8 @@ class Publisher:
     def _finished(self, stored: Upload) -> Upload:
         self._tally.stored += 1
         self.handover.settle(stored)
-        after = f" after {stored.attempts} attempts that failed" if stored.attempts else ""
+        attempts = "1 attempt" if stored.attempts == 1 else f"{stored.attempts} attempts"
+        after = f" after {attempts} that failed" if stored.attempts else ""
         log.info("upload %s: stored as %s, %d bytes%s", stored.id, stored.key, stored.offset, after)
         self._offload.later(self._spool.discard, stored.id)
         return stored

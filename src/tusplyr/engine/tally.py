@@ -8,7 +8,7 @@ Invariant: a counter costs an addition, so that nothing on the hot path has to a
 class Tally:
     """Counters; `appending` is a gauge. `bytes` counts durable bytes of appends; `direct` and `plain` count bodies.
 
-    `waiting` and `stuck` are as the ledger had them when it was last asked.
+    `waiting`, `failing` and `stuck` are as the ledger had them when it was last asked.
     """
 
     __slots__ = (
@@ -17,6 +17,7 @@ class Tally:
         "created",
         "direct",
         "expired",
+        "failing",
         "lost",
         "plain",
         "postponed",
@@ -32,6 +33,7 @@ class Tally:
         self.created = 0
         self.direct = 0
         self.expired = 0
+        self.failing = 0
         self.lost = 0
         self.plain = 0
         self.postponed = 0

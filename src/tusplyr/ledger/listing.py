@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Select, create_engine, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from tusplyr.core.model import STUCK_AFTER, Content, Status, Upload
+from tusplyr.core.model import STUCK_AFTER, Content, Place, Status, Upload
 from tusplyr.ledger.committer import connect, down
 from tusplyr.ledger.revisions import require_head
-from tusplyr.ledger.tables import DUE, contents, upload_of, uploads
+from tusplyr.ledger.tables import DUE, contents, place, upload_of, uploads
 
 
 def list_uploads(
@@ -56,6 +56,21 @@ def list_contents(path: Path) -> list[Content]:
     with _reading(path) as connection:
         query = select(contents.c.key, contents.c.sha256, contents.c.length).order_by(contents.c.key)
         return [Content(*row) for row in connection.execute(query)]
+
+
+def find_place(path: Path) -> Place | None:
+    """Return where the server publishes to, None where it has never started. Blocking; raises as `list_uploads`."""
+    with _reading(path) as connection:
+        row = connection.execute(select(place.c.current, place.c.former, place.c.since)).first()
+        return Place(*row) if row else None
+
+
+def newest_content(path: Path, before: float) -> Content | None:
+    """Return what was published last before that time (Unix seconds). Blocking; raises as `list_uploads` does."""
+    with _reading(path) as connection:
+        query = select(contents.c.key, contents.c.sha256, contents.c.length).where(contents.c.stored_at < before)
+        row = connection.execute(query.order_by(contents.c.stored_at.desc()).limit(1)).first()
+        return Content(*row) if row else None
 
 
 @contextmanager

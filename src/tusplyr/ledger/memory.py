@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tusplyr.core.errors import Busy, Conflict, Superseded
 from tusplyr.core.lifecycle import WAITING
-from tusplyr.core.model import Backlog, Content, Reason, Status, Upload
+from tusplyr.core.model import FAILING_AFTER, STUCK_AFTER, Backlog, Content, Reason, Status, Upload
 from tusplyr.ledger.changes import Changes, checkpointed, hastened, moved, postponed, touched
 from tusplyr.ports import Multipart
 
@@ -105,7 +105,8 @@ class MemoryLedger:
     async def backlog(self) -> Backlog:
         """See `Queue.backlog`."""
         rows = [row for row in self._rows.values() if row.status in WAITING]
-        return Backlog(len(rows), sum(row.stuck for row in rows), min((row.created_at for row in rows), default=None))
+        stuck, failing = (sum(row.attempts >= times for row in rows) for times in (STUCK_AFTER, FAILING_AFTER))
+        return Backlog(len(rows), stuck, min((row.created_at for row in rows), default=None), failing)
 
     async def hasten_all(self, folder: str, code: str, due_at: float, limit: int) -> int:
         """See `Queue.hasten_all`."""

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from sqlalchemy.dialects import sqlite
 
 from tusplyr.core.errors import Busy, Conflict, LedgerDown, Superseded
-from tusplyr.core.model import STUCK_AFTER, Backlog, Content, Kind, Reason, Status, Upload
+from tusplyr.core.model import FAILING_AFTER, STUCK_AFTER, Backlog, Content, Kind, Place, Reason, Status, Upload
 from tusplyr.ledger.changes import Changes, checkpointed, hastened, moved, postponed, touched
 from tusplyr.ledger.committer import BUSY, Committer, Step, address, connect, down
 from tusplyr.ledger.revisions import WrongRevision, require_head
@@ -121,6 +121,27 @@ class SqlLedger:
         rows = await self.read(self.sql.content, {"key": key})
         return Content(*rows[0]) if rows else None
 
+    async def settle(self, current: str) -> str | None:
+        """Write down where content is published from now on, in the words of `Settings.place`.
+
+        Returns:
+            Where it was until now, if that is elsewhere and something was published there; None otherwise.
+
+        Raises:
+            LedgerDown, NoSpace: it could not be written down.
+        """
+        rows = await self.read(self.sql.place, {})
+        was = Place(*rows[0]) if rows else None
+        if was and was.current == current:
+            return None
+        place = Place(current)
+        if was:
+            published = (await self.read(self.sql.published, {"since": was.since}))[0][0]
+            former = was.current if published else was.former
+            place = Place(current, None if former == current else former, self._clock())
+        await self.committer.commit(Step(self.sql.settle, {"id": 1, **asdict(place)}))
+        return place.former
+
     async def check(self) -> None:
         """Return if rows can be read and changed; asks for the right to write, and writes nothing.
 
@@ -160,7 +181,7 @@ class SqlLedger:
 
     async def backlog(self) -> Backlog:
         """See `Queue.backlog`."""
-        return Backlog(*(await self.read(self.sql.backlog, {"often": STUCK_AFTER}))[0])
+        return Backlog(*(await self.read(self.sql.backlog, {"some": FAILING_AFTER, "often": STUCK_AFTER}))[0])
 
     async def hasten_all(self, folder: str, code: str, due_at: float, limit: int) -> int:
         """See `Queue.hasten_all`."""

@@ -31,7 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql import ClauseElement
 
-from tusplyr.ledger.tables import DUE, ENDED, OPEN, contents, landed_parts, transfers, uploads
+from tusplyr.ledger.tables import DUE, ENDED, OPEN, contents, landed_parts, place, transfers, uploads
 
 # Both say ON CONFLICT in the same words, which SQLAlchemy knows only as words of each.
 INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -58,12 +58,16 @@ class Statements(Struct, frozen=True, kw_only=True):
         restart: the same, and that nothing of what it has made counts.
         hasten: change when the next attempt is due.
         hasten_all: the same for those in a ``folder`` that failed with an error of that ``code``, at most ``limit``.
-        backlog: how many uploads wait, how many of them have failed at least ``often`` times, when the oldest was made.
+        backlog: how many uploads wait, how many have failed ``often``, when the oldest was made, how many
+            have failed ``some`` times or more.
         due: uploads that are ``status`` and wait, due before ``now``, at most ``limit``; none with a content key
             or in a folder that is named in ``apart``, which has a space before and after each.
         purge: delete ``limit`` rows that ended and were last changed before ``before``.
         remember: add a row of `contents`, or touch the one that is there if it is this content, and no other.
         content: what is published under ``key``.
+        place: where content is published.
+        published: how many contents were published at ``since`` (Unix seconds) or later.
+        settle: write down where content is published.
         intend: add a row of `transfers`, or begin the one that is there anew.
         begin: note the ``id`` of a transfer.
         land: note a part of a transfer that has an id.
@@ -91,6 +95,9 @@ class Statements(Struct, frozen=True, kw_only=True):
     purge: str
     remember: str
     content: str
+    place: str
+    published: str
+    settle: str
     intend: str
     begin: str
     land: str
@@ -127,6 +134,9 @@ def compile_for(dialect: Dialect) -> Statements:
         content=sql(
             select(contents.c.key, contents.c.sha256, contents.c.length).where(contents.c.key == bindparam("key"))
         ),
+        place=sql(select(place.c.current, place.c.former, place.c.since)),
+        published=sql(_published()),
+        settle=sql(_settle(INSERT[dialect.name])),
         intend=sql(_intend(INSERT[dialect.name])),
         begin=sql(update(transfers).where(transfers.c.key == bindparam("was_key")).values(id=bindparam("new_id"))),
         land=sql(_land(INSERT[dialect.name])),
@@ -173,8 +183,11 @@ def _hasten_all() -> ClauseElement:
 
 def _backlog() -> ClauseElement:
     none: ColumnElement[int] = literal_column("0")
-    often = case((uploads.c.attempts >= bindparam("often"), literal_column("1")), else_=none)
-    return select(func.count(), func.coalesce(func.sum(often), none), func.min(uploads.c.created_at)).where(text(DUE))
+    failed = [
+        func.coalesce(func.sum(case((uploads.c.attempts >= bindparam(times), literal_column("1")), else_=none)), none)
+        for times in ("often", "some")
+    ]
+    return select(func.count(), failed[0], func.min(uploads.c.created_at), failed[1]).where(text(DUE))
 
 
 def _unneeded() -> Update:
@@ -204,6 +217,17 @@ def _remember(insert_into: Callable[[Table], Any]) -> ClauseElement:
     new = insert_into(contents).values({name: bindparam(name) for name in contents.c.keys()})  # noqa: SIM118 - not a dict: iterating gives columns
     same = contents.c.sha256 == new.excluded.sha256
     return new.on_conflict_do_update(index_elements=["key"], set_={"stored_at": contents.c.stored_at}, where=same)  # type: ignore[no-any-return]  # both dialects' own inserts have it
+
+
+def _published() -> ClauseElement:
+    """No index: it is asked when a server has begun to publish elsewhere, and at no other time."""
+    return select(func.count()).select_from(contents).where(contents.c.stored_at >= bindparam("since"))
+
+
+def _settle(insert_into: Callable[[Table], Any]) -> ClauseElement:
+    new = insert_into(place).values({name: bindparam(name) for name in place.c.keys()})  # noqa: SIM118 - as above
+    anew = {name: new.excluded[name] for name in ("current", "former", "since")}
+    return new.on_conflict_do_update(index_elements=["id"], set_=anew)  # type: ignore[no-any-return]  # as above
 
 
 def _intend(insert_into: Callable[[Table], Any]) -> ClauseElement:

@@ -82,6 +82,15 @@ landed_parts = Table(
     sqlite_with_rowid=False,
 )
 
+place = Table(
+    "place",
+    metadata,
+    Column("id", Integer, primary_key=True),  # there is one row
+    Column("current", Text, nullable=False),
+    Column("former", Text),
+    Column("since", Double, nullable=False),
+)
+
 COLUMNS = tuple(column.name for column in uploads.columns)
 
 

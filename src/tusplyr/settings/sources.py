@@ -73,9 +73,14 @@ def _no_bucket(settings: Settings, _given: Collection[str]) -> str | None:
     return f"is s3, and there is no bucket; set S3_BUCKET ({PREFIX}S3_BUCKET)." if missing else None
 
 
-def _no_store(settings: Settings, given: Collection[str]) -> str | None:
-    idle = settings.store_kind != "s3" and "s3_bucket" in given
-    return f"has no meaning while STORE is {settings.store_kind}; set STORE to s3, or remove it." if idle else None
+def _no_store(_settings: Settings, given: Collection[str]) -> str | None:
+    """To publish to disk because STORE was forgotten would be a surprise; whoever names a store has chosen."""
+    idle = sorted(name.upper() for name in given if name.startswith("s3_"))
+    if "store" in given or not idle:
+        return None
+    return (
+        f"is filesystem, and {', '.join(idle)} would be left aside; set STORE to s3, or to filesystem if it is meant."
+    )
 
 
 def _half(settings: Settings, _given: Collection[str]) -> str | None:
@@ -86,7 +91,7 @@ def _half(settings: Settings, _given: Collection[str]) -> str | None:
 
 STORING = (
     Rule("store", frozenset({"store", "s3_bucket"}), _no_bucket),
-    Rule("s3_bucket", frozenset({"store", "s3_bucket"}), _no_store),
+    Rule("store", frozenset({"store"}), _no_store),
     Rule("s3_access_key_id", frozenset({"s3_access_key_id", "s3_secret_access_key"}), _half),
 )
 LISTENING = (

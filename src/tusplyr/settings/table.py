@@ -147,10 +147,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         kinds.URL,
         "Where everybody can read S3_BUCKET, such as https://cdn.example.org; redirects lead there.",
     ] = None
+    s3_image_public_url: Annotated[
+        str | None, kinds.URL, "Where everybody can read images/; unset, S3_PUBLIC_URL where they are in S3_BUCKET."
+    ] = None
+    s3_file_public_url: Annotated[
+        str | None, kinds.URL, "Where everybody can read files/; unset, S3_PUBLIC_URL where they are in S3_BUCKET."
+    ] = None
     s3_presign: Annotated[
         float,
         duration(most=7 * DAY),
-        "How long the address holds to which a reader is sent where there is no S3_PUBLIC_URL.",
+        "How long the address holds to which a reader is sent where there is no public one.",
     ] = 3600.0
     s3_part_size: Annotated[
         int, size(5 * MIB, 4 * GIB), "Bytes of a part; it grows for what would need more than 10,000 of them."
@@ -184,6 +190,29 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Bucket by folder of the content key."""
         main = self.s3_bucket
         return {"audio": main, "images": self.s3_image_bucket or main, "files": self.s3_file_bucket or main}
+
+    @property
+    def public_urls(self) -> dict[str, str]:
+        """Where everybody can read what is in a folder; those that have no such place are missing."""
+        own = {"images": self.s3_image_public_url, "files": self.s3_file_public_url}
+        shared = {folder: self.s3_public_url for folder, bucket in self.buckets.items() if bucket == self.s3_bucket}
+        places = shared | {folder: place for folder, place in own.items() if place}
+        return {folder: place for folder, place in places.items() if place}
+
+    @property
+    def place(self) -> str:
+        """Where content is published. Compared with what earlier versions wrote down: the words must stay these."""
+        if self.store_kind == "filesystem":
+            return "store/ in DATA_DIR"
+        folders: dict[str | None, list[str]] = {}
+        for folder, bucket in self.buckets.items():
+            folders.setdefault(bucket, []).append(folder)
+        many = len(folders) > 1
+        buckets = [
+            f"s3://{bucket}/{self.s3_prefix}" + (f" ({', '.join(inside)})" if many else "")
+            for bucket, inside in folders.items()
+        ]
+        return f"{', '.join(buckets)} at {self.s3_endpoint_url or 'AWS'}"
 
     @property
     def database(self) -> Path:

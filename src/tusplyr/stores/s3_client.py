@@ -5,6 +5,7 @@ Invariant: each is made in the way that R2 takes: no trailers, no expectations, 
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -12,11 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
-from tusplyr.core.errors import StoreDown
 from tusplyr.core.headers import content_disposition
 from tusplyr.core.media import media_of
 from tusplyr.core.model import Content
-from tusplyr.stores.s3_errors import ABSENT, UNKNOWN_CONDITION, Vanished, code_of, translated
+from tusplyr.stores.s3_errors import ABSENT, UNKNOWN_CONDITION, Rejected, Vanished, code_of, strange, translated
 from tusplyr.stores.s3_options import S3Options
 from tusplyr.stores.s3_parts import Window
 
@@ -54,92 +54,107 @@ class S3Client:
 
     def head(self, key: str) -> Found | None:
         """Say what is under a key."""
-        with translated(key):
+        with self._asking(key) as place:
             try:
-                answer = self._s3.head_object(**self._at(key))
+                answer = self._s3.head_object(**place)
             except ClientError as error:
                 if code_of(error) in ABSENT:
                     return None
                 raise
-        metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-        return Found(answer["ContentLength"], metadata.get(SHA256), answer["ETag"])
+            metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+            return Found(answer["ContentLength"], metadata.get(SHA256), answer["ETag"])
 
-    def put(self, content: Content, body: Window, md5: str) -> None:
-        """Write an object in one request. `Taken` where there is one; it is overwritten unless `puts_once`."""
-        with translated(content.key):
-            self._once("put_object", **self._described(content), Body=body, ContentMD5=md5)
+    def look(self, key: str) -> None:
+        """Raise `StoreDown` where a key has no bucket: `head` finds nothing there, since its answer has no words."""
+        with self._asking(key) as place:
+            look(self._s3, place["Bucket"], place["Key"])
 
-    def create(self, content: Content) -> str:
-        """Begin a multipart transfer; return its id."""
-        with translated(content.key):
+    def put(self, content: Content, body: Window, md5: str) -> str:
+        """Write an object in one request; return its ETag.
+
+        `Taken` where there is one; it is overwritten unless `puts_once`.
+        """
+        with self._asking(content.key):
+            written = self._once("put_object", **self._described(content), Body=body, ContentMD5=md5)
+            return str(written.get("ETag", ""))
+
+    def create(self, content: Content) -> tuple[str, bool]:
+        """Begin a multipart transfer; return its id, and whether no other one can have begun, its answer lost."""
+        with self._asking(content.key):
             answer = self._s3.create_multipart_upload(**self._described(content))
-        created = str(answer["UploadId"])
-        if answer["ResponseMetadata"].get("RetryAttempts"):  # an earlier one may have begun, its answer lost
-            for other in self.multiparts(content.key):
-                if other != created:
-                    self.abort(content.key, other)
-        return created
+            return str(answer["UploadId"]), not answer["ResponseMetadata"].get("RetryAttempts")
 
     def upload_part(self, key: str, multipart_id: str, number: int, body: Window, md5: str) -> str:
         """Send a part; return its ETag. `Vanished` where the transfer is not known."""
         named = {"UploadId": multipart_id, "PartNumber": number}
-        with translated(key):
-            return str(self._s3.upload_part(**self._at(key), **named, Body=body, ContentMD5=md5)["ETag"])
+        with self._asking(key) as place:
+            return str(self._s3.upload_part(**place, **named, Body=body, ContentMD5=md5)["ETag"])
 
     def complete(self, key: str, multipart_id: str, parts: Mapping[int, str]) -> str:
         """Make an object of the parts; return its ETag. `Vanished`, `Taken` or `Spoiled` where that cannot be."""
         listed = {"Parts": [{"PartNumber": number, "ETag": parts[number]} for number in sorted(parts)]}
-        target = self._at(key) | {"UploadId": multipart_id, "MultipartUpload": listed}
-        with translated(key):
-            return str(self._once("complete_multipart_upload", **target).get("ETag", ""))
+        target = {"UploadId": multipart_id, "MultipartUpload": listed}
+        with self._asking(key) as place:
+            return str(self._once("complete_multipart_upload", **place, **target).get("ETag", ""))
 
     def abort(self, key: str, multipart_id: str) -> None:
         """Give a transfer up. No error when it is not known."""
         try:
-            with translated(key):
-                self._s3.abort_multipart_upload(**self._at(key), UploadId=multipart_id)
+            with self._asking(key) as place:
+                self._s3.abort_multipart_upload(**place, UploadId=multipart_id)
         except Vanished:
             return
 
     def multiparts(self, key: str) -> list[str]:
         """Return the ids of all transfers under exactly this key that have begun and not ended."""
-        target = self._at(key)
         pages = self._s3.get_paginator("list_multipart_uploads")
-        with translated(key):
+        with self._asking(key) as place:
             return [
                 str(upload["UploadId"])
-                for page in pages.paginate(Bucket=target["Bucket"], Prefix=target["Key"])
+                for page in pages.paginate(Bucket=place["Bucket"], Prefix=place["Key"])
                 for upload in page.get("Uploads", ())
-                if upload["Key"] == target["Key"]
+                if upload["Key"] == place["Key"]
             ]
 
     def get(self, key: str, start: int, etag: str) -> Any:
         """Return the body of an object from an offset on, to be closed; `Taken` where it is another by now."""
-        with translated(key):
-            return self._s3.get_object(**self._at(key), Range=f"bytes={start}-", IfMatch=etag)["Body"]
+        with self._asking(key) as place:
+            return self._s3.get_object(**place, Range=f"bytes={start}-", IfMatch=etag)["Body"]
 
     def keys(self) -> Iterator[str]:
         """Yield the content keys in every folder."""
         pages = self._s3.get_paginator("list_objects_v2")
         for folder, bucket in self._options.buckets.items():
-            with translated(f"{folder}/"):
+            with translated(f"{folder}/ in bucket {bucket}"):
                 for page in pages.paginate(Bucket=bucket, Prefix=f"{self._options.prefix}{folder}/"):
+                    recognise(page, bucket)
                     for listed in page.get("Contents", ()):
                         yield listed["Key"].removeprefix(self._options.prefix)
 
     def presigned(self, key: str, seconds: int) -> str:
         """Return an address at which everybody may read an object for so long. Asks nobody."""
-        with translated(key):
-            return str(self._s3.generate_presigned_url("get_object", Params=self._at(key), ExpiresIn=seconds))
+        with self._asking(key) as place:
+            return str(self._s3.generate_presigned_url("get_object", Params=place, ExpiresIn=seconds))
+
+    def name(self, key: str) -> str:
+        """Name a key and its bucket, for a person."""
+        return f"{key} in bucket {self._at(key)['Bucket']}"
 
     def close(self) -> None:
         """Close the connections."""
         self._s3.close()
 
+    @contextmanager
+    def _asking(self, key: str) -> Iterator[dict[str, Any]]:
+        """Say where a key is, for a request about it, and translate what that raises."""
+        place = self._at(key)
+        with translated(self.name(key)):
+            yield place
+
     def _at(self, key: str) -> dict[str, Any]:
         folder = key.partition("/")[0]
         if folder not in self._options.buckets:
-            raise StoreDown(f"{key}: there is no bucket for {folder}/")
+            raise Rejected(f"{key}: there is no bucket for {folder}/")
         return {"Bucket": self._options.buckets[folder], "Key": self._options.prefix + key}
 
     def _described(self, content: Content) -> dict[str, Any]:
@@ -166,10 +181,22 @@ class S3Client:
                     raise
                 self._aware[operation] = False
                 if operation == "put_object":
-                    raise StoreDown(
-                        "it does not know If-None-Match; what is there is asked for first from now on"
-                    ) from error
+                    text = "it does not know If-None-Match; what is there is asked for first from now on"
+                    raise Rejected(f"bucket {parameters['Bucket']}: {text}") from error
         return getattr(self._s3, operation)(**parameters)
+
+
+def look(client: Any, bucket: str, prefix: str) -> Any:
+    """List one object with a bare client, whose errors it raises; `StoreDown` where it is no bucket that answers."""
+    answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    recognise(answer, bucket)
+    return answer
+
+
+def recognise(listed: Mapping[str, Any], bucket: str) -> None:
+    """Raise `StoreDown` where a list is not that of a bucket: what answers everybody with a page is no store."""
+    if not listed.get("Name"):
+        raise strange(f"bucket {bucket}", "a list without the name of its bucket")
 
 
 def connect(options: S3Options) -> Any:
@@ -186,7 +213,25 @@ def connect(options: S3Options) -> Any:
         )
     # R2 does not know the expectation: each request with a body would wait a second for an answer to it.
     client.meta.events.register_last("before-call.s3", _expect_nothing)
+    pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001 - there is no other way in
+    pools.update({scheme: _patient(pool, options.read_timeout) for scheme, pool in pools.items()})
     return client
+
+
+def _patient(pool: Any, seconds: float) -> Any:
+    """Make connections that wait so long while they send, too.
+
+    Without it the time-out of connecting, which is short, holds until a request has been sent.
+    """
+
+    def request(self: Any, *arguments: Any, **named: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.timeout = seconds
+        pool.ConnectionCls.request(self, *arguments, **named)
+
+    connection = type("Patient", (pool.ConnectionCls,), {"request": request})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 def _config(options: S3Options) -> Config:

@@ -4,8 +4,10 @@ Owns the translation, with a text that tells an operator what to mend. Must not 
 Invariant: nothing of the client's own leaves `translated`.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -16,6 +18,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from tusplyr.core.errors import StoreDown, TusplyrError
@@ -24,7 +27,10 @@ ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
 UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 UNKNOWN_CONDITION = frozenset({"501", "NotImplemented"})
+DENIED = frozenset({"403", "AccessDenied"}) | UNKNOWN_CONDITION
 BROKEN = (BotoCoreError, HTTPError, OSError)  # what reading a body raises that ends early
+ODD = (ResponseParserError, HTTPError, KeyError, ValueError, OSError)  # what an answer leads to that is none of S3
+FOREIGN = (ClientError, BotoCoreError, *ODD)  # all that a request raises
 LONGEST = 200  # characters of what the store says that are passed on
 LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
 
@@ -60,7 +66,15 @@ class Vanished(Exception):
     """The store does not know the multipart transfer, or not any more."""
 
 
-class Spoiled(StoreDown):
+class Rejected(StoreDown):
+    """It has answered, and will not do this. What is about another key may succeed all the same."""
+
+
+class Denied(Rejected):
+    """The credentials do not allow this, or the server has nothing of the kind: to ask again is no help."""
+
+
+class Spoiled(Rejected):
     """Of these parts no object can be made, however often it is asked for."""
 
 
@@ -73,7 +87,7 @@ def code_of(error: ClientError) -> str:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise ours for what the client raises: `StoreDown` (`Spoiled`), `Taken` or `Vanished`."""
+    """Raise ours for what the client raises: `StoreDown` (`Rejected` and below), `Taken` or `Vanished`."""
     try:
         yield
     except ClientError as error:
@@ -82,12 +96,19 @@ def translated(what: str) -> Iterator[None]:
             raise Taken(what) from error
         if code == "NoSuchUpload":
             raise Vanished(what) from error
-        kind = Spoiled if code in UNFIT else StoreDown
+        kind = Spoiled if code in UNFIT else Denied if code in DENIED else Rejected
         raise kind(_text(what, code, error), _wait(error)) from error
     except BotoCoreError as error:
         if ours := _inside(error):
             raise ours from error
         raise StoreDown(f"{what}: {_words(error)}") from error
+    except ODD as error:
+        raise strange(what, f"{type(error).__name__}: {error}") from error
+
+
+def strange(what: str, said: str) -> StoreDown:
+    """Make the error of an answer that S3 would not give."""
+    return StoreDown(f"{what}: it does not answer as S3 does; check the endpoint ({said[:LONGEST]})")
 
 
 def _text(what: str, code: str, error: ClientError) -> str:
@@ -97,7 +118,18 @@ def _text(what: str, code: str, error: ClientError) -> str:
 
 def _wait(error: ClientError) -> int | None:
     wait = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
-    return min(int(wait), LONGEST_WAIT) if wait.isdecimal() else None
+    if not wait.isdecimal():
+        return _until(wait)
+    return min(int(wait), LONGEST_WAIT)
+
+
+def _until(date: str) -> int | None:
+    """Return the seconds until a date of HTTP."""
+    try:
+        left = parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return None
+    return min(max(0, round(left)), LONGEST_WAIT)
 
 
 def _words(error: BotoCoreError) -> str:

@@ -76,12 +76,14 @@ class S3Object(io.RawIOBase):
             if data := self._body.read(want):
                 return bytes(data)
         except Taken as error:
-            raise StoreDown(f"{self._key}: it was changed while it was read") from error
+            raise StoreDown(f"{self._client.name(self._key)}: it was changed while it was read") from error
         except BROKEN as error:
             why = error
         self._let_go()
         if last:
-            raise StoreDown(f"{self._key}: reading broke off at {self._at} of {self._found.length} bytes: {why}")
+            raise StoreDown(
+                f"{self._client.name(self._key)}: reading broke off at {self._at} of {self._found.length} bytes: {why}"
+            )
         return b""
 
     def _let_go(self) -> None:

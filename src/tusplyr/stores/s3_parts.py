@@ -51,6 +51,11 @@ class Digests(Struct, frozen=True):
     md5: str
     sha256: str
 
+    @property
+    def etag(self) -> str:
+        """The ETag, without quotes, of an object that is this and was written in one request."""
+        return base64.b64decode(self.md5).hex()
+
 
 class Window:
     """Some bytes of an open file, as a file for the client to send. One thread."""

@@ -10,16 +10,16 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from tusplyr.core.errors import StoreDown
 from tusplyr.core.findings import Finding, Verdict
-from tusplyr.stores.s3_client import connect
-from tusplyr.stores.s3_errors import UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
+from tusplyr.stores.s3_client import connect, look
+from tusplyr.stores.s3_errors import ABSENT, FOREIGN, UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
 from tusplyr.stores.s3_options import MIB, S3Options
 from tusplyr.stores.s3_parts import composite
 
@@ -44,7 +44,11 @@ CHANGES = {
     ),
     ("InvalidRegionName",): "Set S3_REGION to that of the bucket; on R2 it is auto.",
     ("RequestTimeTooSkewed",): "Have this machine keep the time (NTP).",
+    ("403", "AccessDenied"): NEEDS,
+    ("SlowDown", "TooManyRequests", "429", "ServiceUnavailable", "503"): "Try again later: it is busy.",
 }
+OTHER = "This is what the store itself says: try again, and if it stays, ask those who run it."
+ENDPOINT = "Check S3_ENDPOINT_URL and the network."
 FORBIDDEN = frozenset({"403", "AccessDenied", "Unauthorized"})
 
 
@@ -57,20 +61,29 @@ class Impaired(Exception):
 
 
 def reach(options: S3Options) -> list[str]:
-    """Return what keeps each bucket from being used, as far as one harmless request shows it. Blocking."""
-    problems = []
+    """Return what keeps each bucket from being used, as far as a list and an empty transfer show it. Blocking."""
     try:
         client = connect(options)
     except StoreDown as error:
         return [str(error)]
     with closing(client):
-        for bucket in _buckets(options):
-            try:
-                with translated(f"bucket {bucket}"):
-                    client.list_objects_v2(Bucket=bucket, Prefix=options.prefix, MaxKeys=1)
-            except (StoreDown, Taken, Vanished) as error:
-                problems.append(str(error))
-    return problems
+        problems = [_reach(client, bucket, options.prefix) for bucket in _buckets(options)]
+    return [problem for problem in problems if problem]
+
+
+def _reach(client: Any, bucket: str, prefix: str) -> str:
+    """Return what keeps a bucket from being used. What is begun in it for that is aborted, and nothing is written."""
+    key = f"{prefix}{NAME}{secrets.token_hex(8)}"
+    try:
+        with translated(f"bucket {bucket}"):
+            look(client, bucket, prefix)
+        with translated(f"bucket {bucket} cannot be written to"):
+            begun = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        with translated(f"bucket {bucket} does not let unfinished transfers be aborted"):
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=begun)
+    except (StoreDown, Taken, Vanished) as error:
+        return str(error)
+    return ""
 
 
 def probe(options: S3Options, *, redirects: bool) -> Iterator[Finding]:
@@ -103,8 +116,10 @@ class _Probe:
         self._about = f"bucket {bucket}"
         self._region = options.region
         self._prefix = options.prefix
+        self._places = [f"{options.prefix}{folder}/" for folder, name in options.buckets.items() if name == bucket]
         self._name = f"{options.prefix}{NAME}{secrets.token_hex(8)}"
-        self._written: list[str] = []
+        self._written: list[str] = []  # perhaps: an answer may be lost
+        self._begun: list[str] = []  # keys under which a transfer may be unfinished
 
     def run(self, *, redirects: bool) -> Iterator[Finding]:
         try:
@@ -119,7 +134,7 @@ class _Probe:
             yield from self._list()
         except Impaired as impaired:
             yield impaired.finding
-        if self._written:
+        if self._written or self._begun:
             yield self._remove()
         yield from self._lifecycle()
         if redirects:
@@ -129,22 +144,24 @@ class _Probe:
         """See whether it answers, to whom, and what time it is there."""
         began = time.time()
         try:
-            answer = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+            answer = look(self._s3, self._bucket, self._prefix)
         except ClientError as error:
             yield from self._clock(error.response, began)
             raise Impaired(self._failed(error, "listed")) from error
-        except BotoCoreError as error:
+        except StoreDown as error:
+            text = str(error).removeprefix(f"{self._about}: ")
+            raise Impaired(self._found(FAIL, text, ENDPOINT)) from error
+        except FOREIGN as error:
             raise Impaired(self._failed(error, "reached")) from error
         yield self._found(OK, "answers, and the credentials are right")
         yield from self._clock(answer, began)
-        if self._s3.meta.config.request_checksum_calculation == "when_required":
-            yield self._found(OK, "checksum mode when_required: Content-MD5 goes with each request, and no trailers")
 
     def _clock(self, answer: dict[str, Any], began: float) -> Iterator[Finding]:
-        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if not date:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+        try:
+            ahead = (began + time.time()) / 2 - parsedate_to_datetime(date).timestamp()
+        except ValueError:
             return
-        ahead = (began + time.time()) / 2 - parsedate_to_datetime(date).timestamp()
         text = f"the clock of this machine is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
         change = "Have this machine keep the time (NTP): from 15 minutes on every request is refused."
         if abs(ahead) < SKEW:
@@ -154,9 +171,9 @@ class _Probe:
 
     def _write(self) -> Iterator[Finding]:
         body = b"written by tusplyr doctor, and to be removed by it"
+        self._written.append(self._name)
         with self._needed("written to"):
             self._put(body)
-            self._written.append(self._name)
         with self._needed("read"):
             read = self._s3.get_object(Bucket=self._bucket, Key=self._name)["Body"].read()
         if read != body:
@@ -181,31 +198,29 @@ class _Probe:
         )
 
     def _parts(self) -> Iterator[Finding]:
-        """Send two parts, the first as small as is allowed."""
+        """Send three parts, two of them equal and as small as is allowed."""
         key = f"{self._name}-parts"
+        self._begun.append(key)
         with self._needed("written to in parts"):
             upload = self._s3.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"]
         place = {"Bucket": self._bucket, "Key": key, "UploadId": upload}
-        try:
-            with self._needed("written to in parts"):
-                etags = {
-                    number: self._s3.upload_part(**place, PartNumber=number, Body=body, ContentMD5=_md5(body))["ETag"]
-                    for number, body in ((1, bytes(5 * MIB)), (2, b"!"))
-                }
-                parts = [{"PartNumber": number, "ETag": etag} for number, etag in etags.items()]
-                made = self._s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
-                self._written.append(key)
-                length = self._s3.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
-        except Impaired:
-            with suppress(ClientError, BotoCoreError):
-                self._s3.abort_multipart_upload(**place)
-            raise
-        if length != 5 * MIB + 1:
+        with self._needed("written to in parts"):
+            etags = {
+                number: self._s3.upload_part(**place, PartNumber=number, Body=body, ContentMD5=_md5(body))["ETag"]
+                for number, body in enumerate((bytes(5 * MIB), bytes(5 * MIB), b"!"), 1)
+            }
+            parts = [{"PartNumber": number, "ETag": etag} for number, etag in etags.items()]
+            self._written.append(key)
+            made = self._s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+            self._begun.remove(key)
+            length = self._s3.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
+        if length != 10 * MIB + 1:
             raise Impaired(self._found(FAIL, "parts do not make the object that they should", "Do not use it."))
         if made.get("ETag", "").strip('"') == composite(etags):
-            yield self._found(OK, "two parts make one object, whose ETag is the one of its parts")
+            yield self._found(OK, "three parts make one object, whose ETag is the one of its parts")
         else:
-            yield self._found(OK, "two parts make one object; its ETag is not made of theirs, so it is asked for after")
+            text = "three parts make one object; its ETag is not made of theirs, so it is asked for after"
+            yield self._found(OK, text)
 
     def _list(self) -> Iterator[Finding]:
         with self._needed("listed"):
@@ -213,28 +228,49 @@ class _Probe:
         try:
             self._s3.list_multipart_uploads(Bucket=self._bucket, Prefix=self._name)
             yield self._found(OK, "objects and unfinished transfers can be listed")
-        except (ClientError, BotoCoreError) as error:
-            text = (
-                f"unfinished transfers cannot be listed ({_short(error)}), so one whose answer was lost is not removed"
-            )
+        except FOREIGN as error:
+            text = f"unfinished transfers cannot be listed ({_short(error)}), so one whose answer was lost stays there"
             yield self._found(WARN, text, "See that the bucket has a rule that aborts them after some days.")
 
     def _remove(self) -> Finding:
-        left = []
-        for key in self._written:
-            try:
-                self._s3.delete_object(Bucket=self._bucket, Key=key)
-            except (ClientError, BotoCoreError):
-                left.append(key)
+        left = [f"unfinished transfers under {key}" for key in self._begun if not self._aborted(key)]
+        left += [key for key in self._written if not self._deleted(key)]
         if left:
-            text = "what was written for this test could not be removed; the server itself never deletes an object"
-            return self._found(WARN, text, f"Remove {' and '.join(left)}.")
-        return self._found(OK, "what was written for this test is removed")
+            text = (
+                "not all that was written for this test is known to be gone; the server itself never deletes an object"
+            )
+            return self._found(WARN, text, f"Remove {' and '.join(left)}, as far as it is there.")
+        return self._found(OK, "nothing is left of what was written for this test")
+
+    def _aborted(self, key: str) -> bool:
+        """Abort all that has begun under a key; say whether that is known to be nothing now."""
+        try:
+            begun = self._s3.list_multipart_uploads(Bucket=self._bucket, Prefix=key).get("Uploads", ())
+            for upload in begun:
+                self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload["UploadId"])
+        except FOREIGN:
+            return False
+        return True
+
+    def _deleted(self, key: str) -> bool:
+        """Delete an object of ours; say whether it is known not to be there now."""
+        place = {"Bucket": self._bucket, "Key": key}
+        try:
+            self._s3.delete_object(**place)
+        except FOREIGN:
+            try:
+                self._s3.head_object(**place)
+            except ClientError as error:
+                return code_of(error) in ABSENT
+            except FOREIGN:
+                pass
+            return False
+        return True
 
     def _lifecycle(self) -> Iterator[Finding]:
         change = "Add a rule that aborts unfinished multipart uploads after 7 days."
         try:
-            rules = self._s3.get_bucket_lifecycle_configuration(Bucket=self._bucket)["Rules"]
+            rules = self._s3.get_bucket_lifecycle_configuration(Bucket=self._bucket).get("Rules", ())
         except ClientError as error:
             if code_of(error) in FORBIDDEN | UNKNOWN_CONDITION:
                 text = "the credentials may not see the rules for unfinished transfers (they need not)"
@@ -242,12 +278,18 @@ class _Probe:
             elif code_of(error) in {"NoSuchLifecycleConfiguration", "404"}:
                 yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
             return
-        except BotoCoreError:
+        except FOREIGN:
             return
+        rules = [rule for rule in rules if rule.get("Status") == "Enabled"]
+        for rule in rules:
+            if self._expires(rule):
+                text = f"its lifecycle rule {rule.get('ID', 'without a name')} deletes what is published"
+                yield self._found(FAIL, text, f"Let no rule but one for unfinished transfers touch {self._places}.")
         days = [
             rule["AbortIncompleteMultipartUpload"].get("DaysAfterInitiation", 0)
             for rule in rules
-            if rule.get("Status") == "Enabled" and "AbortIncompleteMultipartUpload" in rule
+            if "AbortIncompleteMultipartUpload" in rule
+            and all(place.startswith(_reaches(rule)) for place in self._places)
         ]
         if not days:
             yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
@@ -257,18 +299,28 @@ class _Probe:
         else:
             yield self._found(OK, f"unfinished transfers are aborted after {min(days)} days")
 
+    def _expires(self, rule: dict[str, Any]) -> bool:
+        """Say whether a rule deletes content of ours in time. Ours has no tags."""
+        dated = rule.get("Expiration", {}).keys() & {"Days", "Date"}
+        filtered = rule.get("Filter") or {}
+        tagged = "Tag" in filtered or (filtered.get("And") or {}).get("Tags")
+        at = _reaches(rule)
+        return (
+            bool(dated) and not tagged and any(at.startswith(place) or place.startswith(at) for place in self._places)
+        )
+
     def _cors(self) -> Iterator[Finding]:
         change = (
             "Allow GET and HEAD from the origins of your pages in the CORS rules of the bucket, or DOWNLOADS=stream."
         )
         try:
-            rules = self._s3.get_bucket_cors(Bucket=self._bucket)["CORSRules"]
+            rules = self._s3.get_bucket_cors(Bucket=self._bucket).get("CORSRules", ())
         except ClientError as error:
             known = code_of(error) in {"NoSuchCORSConfiguration", "404"}
             text = "no CORS rules" if known else "the credentials may not see the CORS rules"
             yield self._found(WARN, f"{text}: scripts of pages may not read what they are redirected to", change)
             return
-        except BotoCoreError:
+        except FOREIGN:
             return
         if any("GET" in rule.get("AllowedMethods", ()) for rule in rules):
             yield self._found(OK, "CORS rules let pages read")
@@ -282,7 +334,7 @@ class _Probe:
     def _needed(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (ClientError, BotoCoreError) as error:
+        except FOREIGN as error:
             raise Impaired(self._failed(error, what)) from error
 
     def _found(self, verdict: Verdict, text: str, change: str = "") -> Finding:
@@ -290,6 +342,12 @@ class _Probe:
 
     def _failed(self, error: Exception, what: str) -> Finding:
         return self._found(FAIL, f"cannot be {what}: {_short(error)}", _advice(error))
+
+
+def _reaches(rule: dict[str, Any]) -> str:
+    """Return the prefix of the keys that a lifecycle rule is about; it may be written in three places."""
+    filtered = rule.get("Filter") or {}
+    return str(rule.get("Prefix") or filtered.get("Prefix") or (filtered.get("And") or {}).get("Prefix") or "")
 
 
 def _md5(body: bytes) -> str:
@@ -308,8 +366,7 @@ def _short(error: Exception) -> str:
 
 
 def _advice(error: Exception) -> str:
-    code = code_of(error) if isinstance(error, ClientError) else ""
-    for codes, change in CHANGES.items():
-        if code in codes:
-            return change
-    return "Check S3_ENDPOINT_URL and the network." if isinstance(error, BotoCoreError) else NEEDS
+    if not isinstance(error, ClientError):
+        return ENDPOINT
+    code = code_of(error)
+    return next((change for codes, change in CHANGES.items() if code in codes), OTHER)

@@ -6,10 +6,9 @@ that is not published is in the journal; a transfer is gone on with only for the
 was begun for, since it may have begun before anybody knew that the bytes are what the client says.
 """
 
-import math
+import logging
 import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -20,15 +19,13 @@ from msgspec.structs import replace
 from tusplyr.core.errors import BytesLost, StoreDown, Superseded, Suspended
 from tusplyr.core.model import Content
 from tusplyr.ports import Halted, Journal, Multipart, Staged, never
+from tusplyr.stores.s3_carry import TICK, start
 from tusplyr.stores.s3_client import S3Client
-from tusplyr.stores.s3_errors import Spoiled, Taken, Vanished
+from tusplyr.stores.s3_errors import Denied, Spoiled, Taken, Vanished
 from tusplyr.stores.s3_options import S3Options
 from tusplyr.stores.s3_parts import MOST, Window, composite, heed, part_count, part_size
 
-TICK = 0.1  # seconds between two looks whether it is to stop
-PATIENCE = (
-    2.0  # seconds that parts under way have to end after that; one that hangs ends by itself, and counts for nothing
-)
+log = logging.getLogger(__name__)
 
 
 class Load(Struct, frozen=True):
@@ -89,7 +86,7 @@ class Transfers:
                 self._journal.forget(content.key)
                 if self._client.head(content.key):
                     raise Taken(content.key) from None
-        raise StoreDown(f"{content.key}: transfers vanish there as soon as they have begun")
+        raise StoreDown(f"{self._client.name(content.key)}: transfers vanish there as soon as they have begun")
 
     def ship(self, load: Load) -> None:
         """Send what is whole of the beginning of a content, while nothing is `urgent`; see `send`.
@@ -111,7 +108,7 @@ class Transfers:
                 self._land(replace(load, enough=enough), self._resumed(load) or self._begun(load))
         except Vanished:
             self._journal.forget(load.content.key)
-            raise StoreDown(f"{load.content.key}: the transfer has vanished there") from None
+            raise StoreDown(f"{self._client.name(load.content.key)}: the transfer has vanished there") from None
 
     def drop(self, transfer: Multipart) -> None:
         """Abort a transfer and strike it out of the journal.
@@ -126,7 +123,9 @@ class Transfers:
     def _send(self, load: Load) -> None:
         heed(load.halted)
         transfer = self._resumed(load) or self._begun(load)
-        self._complete(load.content, str(transfer.id), self._land(load, transfer))
+        parts = self._land(load, transfer)
+        heed(load.halted)
+        self._complete(load.content, transfer, parts)
         self._journal.forget(load.content.key)
 
     def _resumed(self, load: Load) -> Multipart | None:
@@ -137,16 +136,35 @@ class Transfers:
         same = (found.sha256, found.source) == (content.sha256, load.source.id)
         if found.id and same and part_count(content.length, found.part_size) <= MOST:
             return found
-        self.drop(found)
+        self._let_go(found)
         return None
+
+    def _let_go(self, transfer: Multipart) -> None:
+        """Give a transfer up; cleaning must not keep what is to be published from being published."""
+        try:
+            self.drop(transfer)
+        except Denied as error:
+            log.warning("what was begun before is left to the rules of the bucket: %s", error)
+            self._journal.forget(transfer.key)
 
     def _begun(self, load: Load) -> Multipart:
         content, source = load.content, load.source.id
         size = part_size(content.length, self._preferred)
         self._journal.intend(content.key, content.sha256, source, size)
-        created = self._client.create(content)
+        created, alone = self._client.create(content)
         self._journal.begin(content.key, created)
+        if not alone:
+            self._keep_only(content.key, created)
         return Multipart(key=content.key, sha256=content.sha256, source=source, part_size=size, id=created)
+
+    def _keep_only(self, key: str, multipart_id: str) -> None:
+        """Abort what else has begun under a key, its answer lost. Where that fails it is left alone."""
+        try:
+            for other in self._client.multiparts(key):
+                if other != multipart_id:
+                    self._client.abort(key, other)
+        except StoreDown as error:
+            log.warning("what was begun twice is left to the rules of the bucket: %s", error)
 
     def _land(self, load: Load, transfer: Multipart) -> dict[int, str]:
         """Send what is missing; return the ETags of all parts by their numbers."""
@@ -158,17 +176,15 @@ class Transfers:
 
     def _landing(self, load: Load, transfer: Multipart) -> Iterator[tuple[int, str]]:
         """Yield number and ETag of each missing part as it lands. After an error the others under way land too."""
-        halted, whole = load.halted, load.upto == load.content.length
+        whole = load.upto == load.content.length
         count = part_count(load.upto, transfer.part_size) if whole else load.upto // transfer.part_size
         left = {number for number in range(1, count + 1) if number not in transfer.parts}
         missing = sorted(left)
         flying: dict[Future[str], int] = {}
         failed: BaseException | None = None
-        until = math.inf
         while missing or flying:
-            if failed or halted() or load.enough():
+            if failed or load.halted() or load.enough():
                 missing.clear()
-                until = min(until, time.monotonic() + PATIENCE) if halted() else until
             while missing and self._slots.acquire(timeout=0 if flying else TICK):
                 number = missing.pop(0)
                 flying[self._start(load, transfer, number)] = number
@@ -179,24 +195,13 @@ class Transfers:
                     continue
                 left.discard(number)
                 yield number, future.result()
-            if time.monotonic() > until:
-                break
         if failed or left:
             raise failed or Suspended("publishing was asked to stop")
 
     def _start(self, load: Load, transfer: Multipart, number: int) -> Future[str]:
-        """Send a part in a thread of its own, which has a slot. It keeps no process alive that wants to end."""
-        future: Future[str] = Future()
-
-        def carry() -> None:
-            try:
-                future.set_result(self._part(load, transfer, number))
-            except BaseException as error:  # noqa: BLE001 - it is raised again where the part is waited for
-                future.set_exception(error)
-            finally:
-                self._slots.release()
-
-        threading.Thread(target=carry, name=f"part-{number}", daemon=True).start()
+        """Send a part in a thread of its own, which has a slot."""
+        future = start(f"part-{number}", lambda: self._part(load, transfer, number))
+        future.add_done_callback(lambda _: self._slots.release())
         return future
 
     def _part(self, load: Load, transfer: Multipart, number: int) -> str:
@@ -206,19 +211,22 @@ class Transfers:
             md5 = window.digests().md5
             return self._client.upload_part(load.content.key, str(transfer.id), number, window, md5)
 
-    def _complete(self, content: Content, multipart_id: str, parts: dict[int, str]) -> None:
+    def _complete(self, content: Content, transfer: Multipart, parts: dict[int, str]) -> None:
         """Complete, and believe it only where the store names the ETag of these parts, or shows the object."""
         try:
-            etag = self._client.complete(content.key, multipart_id, parts)
+            etag = self._client.complete(content.key, str(transfer.id), parts)
         except (Taken, Spoiled):
-            self._client.abort(content.key, multipart_id)
-            self._journal.forget(content.key)
+            self._let_go(transfer)
             raise
-        if etag.strip('"') == composite(parts):
-            return
-        there = self._client.head(content.key)
-        if there is None or (there.length, there.sha256) != (content.length, content.sha256):
-            raise StoreDown(f"{content.key}: what the store has made of the parts is not what was sent: {there}")
+        if etag.strip('"') != composite(parts):
+            look_at(self._client, content)
+
+
+def look_at(client: S3Client, content: Content) -> None:
+    """Raise `StoreDown` unless the store shows the object that was sent to it."""
+    there = client.head(content.key)
+    if there is None or (there.length, there.sha256) != (content.length, content.sha256):
+        raise StoreDown(f"{client.name(content.key)}: what the store has is not what was sent to it: {there}")
 
 
 @contextmanager

@@ -57,6 +57,9 @@ class TallyCollector:
         yield GaugeMetricFamily(
             "tusplyr_uploads_waiting", "Uploads that wait to be published or assembled.", value=self._tally.waiting
         )
+        yield GaugeMetricFamily(
+            "tusplyr_uploads_failing", "Those of them that failed more than twice.", value=self._tally.failing
+        )
         yield GaugeMetricFamily("tusplyr_uploads_stuck", "Those of them that failed often.", value=self._tally.stuck)
         yield GaugeMetricFamily("tusplyr_appends_active", "Request bodies being received.", value=self._tally.appending)
         yield GaugeMetricFamily("tusplyr_buffers_free", "Body buffers not in use.", value=self._pool.free)

@@ -171,7 +171,7 @@ class Uploads:
         except TusplyrError as error:
             return text(self._refuse(error, request, head))
         if isinstance(file, str):
-            return text(Reply(TEMPORARY_REDIRECT, (("Location", file), ("Cache-Control", "no-store"))))
+            return text(Reply(TEMPORARY_REDIRECT, (("Location", file),)))
         return Download(upload, file, head.headers, self._engine.run_blocking)
 
     async def status(self, request: Call) -> Rendered:
