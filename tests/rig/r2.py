@@ -163,8 +163,8 @@ class R2:
     def _spawn(self, target: Callable[..., None], *arguments: object) -> None:
         self._threads = [one for one in self._threads if one.is_alive()]
         thread = threading.Thread(target=target, args=arguments, name="r2")
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # not sooner: who ends us joins them all
 
     def _accept(self) -> None:
         while True:
