@@ -235,6 +235,15 @@ def test_rules_that_may_not_be_seen_are_nothing_to_worry_about(settings, r2):
     assert {finding.verdict for finding in found(settings)} == {Verdict.OK}
 
 
+def test_rules_that_a_server_does_not_have_are_no_matter_of_rights(settings, r2):
+    for operation in ("GetBucketLifecycleConfiguration", "GetBucketCors"):
+        r2.inject(Fault(operation=operation, status=501, code="NotImplemented", times=None))
+    texts = [finding.text for finding in found(replace(settings, downloads="redirect"))]
+    assert any("knows no lifecycle rules" in text for text in texts)
+    assert any("knows no CORS rules" in text for text in texts)
+    assert not any("credentials may not" in text for text in texts)
+
+
 @pytest.mark.parametrize(
     ("cors", "well"),
     [

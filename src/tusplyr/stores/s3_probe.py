@@ -22,12 +22,12 @@ from tusplyr.stores.s3_client import connect, look
 from tusplyr.stores.s3_errors import ABSENT, FOREIGN, UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
 from tusplyr.stores.s3_options import MIB, S3Options
 from tusplyr.stores.s3_parts import composite
+from tusplyr.stores.s3_rules import Ruled, cors, lifecycle
 
 NAME = ".tusplyr-doctor/"  # no content key begins so
 SAME_KEY = 1.1  # seconds between two writes of one key: R2 takes one a second
 SKEW = 60.0  # seconds of a wrong clock that are worth a word
 REFUSED_SKEW = 900.0  # seconds from which requests are refused
-EARLY = 2  # days after which aborting unfinished transfers may hit one that is only slow
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
 NEEDS = "Give the credentials (on R2: the API token) the right to read, write and list objects in this bucket."
@@ -49,7 +49,6 @@ CHANGES = {
 }
 OTHER = "This is what the store itself says: try again, and if it stays, ask those who run it."
 ENDPOINT = "Check S3_ENDPOINT_URL and the network."
-FORBIDDEN = frozenset({"403", "AccessDenied", "Unauthorized"})
 
 
 class Impaired(Exception):
@@ -136,9 +135,10 @@ class _Probe:
             yield impaired.finding
         if self._written or self._begun:
             yield self._remove()
-        yield from self._lifecycle()
+        ruled = Ruled(self._s3, self._bucket, self._places)
+        yield from lifecycle(ruled)
         if redirects:
-            yield from self._cors()
+            yield from cors(ruled)
 
     def _reach(self) -> Iterator[Finding]:
         """See whether it answers, to whom, and what time it is there."""
@@ -267,66 +267,6 @@ class _Probe:
             return False
         return True
 
-    def _lifecycle(self) -> Iterator[Finding]:
-        change = "Add a rule that aborts unfinished multipart uploads after 7 days."
-        try:
-            rules = self._s3.get_bucket_lifecycle_configuration(Bucket=self._bucket).get("Rules", ())
-        except ClientError as error:
-            if code_of(error) in FORBIDDEN | UNKNOWN_CONDITION:
-                text = "the credentials may not see the rules for unfinished transfers (they need not)"
-                yield self._found(OK, f"{text}; R2 has one of 7 days by itself, AWS none")
-            elif code_of(error) in {"NoSuchLifecycleConfiguration", "404"}:
-                yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
-            return
-        except FOREIGN:
-            return
-        rules = [rule for rule in rules if rule.get("Status") == "Enabled"]
-        for rule in rules:
-            if self._expires(rule):
-                text = f"its lifecycle rule {rule.get('ID', 'without a name')} deletes what is published"
-                yield self._found(FAIL, text, f"Let no rule but one for unfinished transfers touch {self._places}.")
-        days = [
-            rule["AbortIncompleteMultipartUpload"].get("DaysAfterInitiation", 0)
-            for rule in rules
-            if "AbortIncompleteMultipartUpload" in rule
-            and all(place.startswith(_reaches(rule)) for place in self._places)
-        ]
-        if not days:
-            yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
-        elif min(days) < EARLY:
-            text = f"unfinished transfers are aborted after {min(days)} day; what takes longer begins again"
-            yield self._found(WARN, text, "Give them 7 days.")
-        else:
-            yield self._found(OK, f"unfinished transfers are aborted after {min(days)} days")
-
-    def _expires(self, rule: dict[str, Any]) -> bool:
-        """Say whether a rule deletes content of ours in time. Ours has no tags."""
-        dated = rule.get("Expiration", {}).keys() & {"Days", "Date"}
-        filtered = rule.get("Filter") or {}
-        tagged = "Tag" in filtered or (filtered.get("And") or {}).get("Tags")
-        at = _reaches(rule)
-        return (
-            bool(dated) and not tagged and any(at.startswith(place) or place.startswith(at) for place in self._places)
-        )
-
-    def _cors(self) -> Iterator[Finding]:
-        change = (
-            "Allow GET and HEAD from the origins of your pages in the CORS rules of the bucket, or DOWNLOADS=stream."
-        )
-        try:
-            rules = self._s3.get_bucket_cors(Bucket=self._bucket).get("CORSRules", ())
-        except ClientError as error:
-            known = code_of(error) in {"NoSuchCORSConfiguration", "404"}
-            text = "no CORS rules" if known else "the credentials may not see the CORS rules"
-            yield self._found(WARN, f"{text}: scripts of pages may not read what they are redirected to", change)
-            return
-        except FOREIGN:
-            return
-        if any("GET" in rule.get("AllowedMethods", ()) for rule in rules):
-            yield self._found(OK, "CORS rules let pages read")
-        else:
-            yield self._found(WARN, "no CORS rule allows GET", change)
-
     def _put(self, body: bytes, **conditions: str) -> None:
         self._s3.put_object(Bucket=self._bucket, Key=self._name, Body=body, ContentMD5=_md5(body), **conditions)
 
@@ -342,12 +282,6 @@ class _Probe:
 
     def _failed(self, error: Exception, what: str) -> Finding:
         return self._found(FAIL, f"cannot be {what}: {_short(error)}", _advice(error))
-
-
-def _reaches(rule: dict[str, Any]) -> str:
-    """Return the prefix of the keys that a lifecycle rule is about; it may be written in three places."""
-    filtered = rule.get("Filter") or {}
-    return str(rule.get("Prefix") or filtered.get("Prefix") or (filtered.get("And") or {}).get("Prefix") or "")
 
 
 def _md5(body: bytes) -> str:
