@@ -1,6 +1,10 @@
 """`tusplyr doctor`: what is not in order is named, each by itself; over a bucket that refuses what R2 refuses."""
 
 import json
+import os
+import socketserver
+import threading
+from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
@@ -87,6 +91,113 @@ def test_what_keeps_the_bucket_from_being_used_is_named(settings, r2, wrong, sai
     assert said in problem
 
 
+@pytest.mark.parametrize(
+    ("wrong", "setting"),
+    [
+        ({"s3_image_bucket": "nothing"}, "S3_IMAGE_BUCKET"),
+        ({"s3_file_bucket": "nothing"}, "S3_FILE_BUCKET"),
+        ({"s3_image_bucket": "nothing", "s3_file_bucket": "nothing"}, "S3_IMAGE_BUCKET and S3_FILE_BUCKET"),
+    ],
+)
+def test_a_bucket_that_is_not_there_is_told_by_its_own_setting(settings, wrong, setting):
+    change = only(replace(settings, **wrong), Verdict.FAIL).change
+    assert f"correct {setting};" in change
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said", "advised"),
+    [
+        ((404, "NoSuchKey"), "", "the name of the bucket"),
+        ((400, "400"), "perhaps the region is wrong", "S3_REGION"),
+        ((503, "SlowDown"), "left alone", "nothing is wrong"),
+        ((403, "AccessDenied"), "do not allow", "read, write and list"),
+    ],
+)
+def test_what_a_list_is_refused_with_leads_to_what_mends_it(settings, r2, refusal, said, advised):
+    status, code = refusal
+    r2.inject(Fault(operation="ListObjectsV2", status=status, code=code, times=None))
+    finding = only(settings, Verdict.FAIL)
+    assert said in finding.text
+    assert advised in finding.change
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said", "advised"),
+    [
+        (None, "its certificate is not trusted", "AWS_CA_BUNDLE"),
+        ("/nowhere.pem", "AWS_CA_BUNDLE) cannot be read", "AWS_CA_BUNDLE"),
+        (__file__, "AWS_CA_BUNDLE) cannot be read", "AWS_CA_BUNDLE"),
+    ],
+    ids=["a certificate of one's own", "no file", "no certificate in it"],
+)
+def test_what_is_wrong_with_a_certificate_is_told(settings, monkeypatch, bundle, said, advised):
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    if bundle:
+        monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
+    finding = only(settings, Verdict.FAIL)
+    assert said in finding.text
+    assert advised in finding.change
+
+
+def saying(answer: bytes):
+    """Answer everybody with these bytes, whatever they say, and hang up."""
+
+    class Always(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(1 << 16)
+            self.request.sendall(answer)
+
+    return serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Always))
+
+
+@contextmanager
+def serving(server):
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+GO = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+NGINX = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+NGINX += b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "scheme", "other"),
+    [(b"", "http", "https"), (GO, "http", "https"), (NGINX, "http", "https"), (GO, "https", "http")],
+    ids=["hangs up", "go", "nginx", "no TLS"],
+)
+def test_the_wrong_scheme_is_told(settings, answer, scheme, other):
+    with saying(answer) as port:
+        finding = only(replace(settings, s3_endpoint_url=f"{scheme}://127.0.0.1:{port}"), Verdict.FAIL)
+    assert finding.change.startswith(f"Try {other}:// in S3_ENDPOINT_URL")
+
+
+def test_credentials_that_are_missing_are_told(settings, monkeypatch):
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    finding = only(replace(settings, s3_access_key_id=None, s3_secret_access_key=None), Verdict.FAIL)
+    assert finding.text.startswith("there are no credentials")
+    assert "S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY" in finding.change
+
+
+def test_a_profile_that_is_not_there_is_told(settings, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    finding = only(settings, Verdict.FAIL)
+    assert "nobody" in finding.text
+    assert "AWS_PROFILE" in finding.change
+
+
+def test_what_cannot_be_reached_is_told_once(settings):
+    finding = only(replace(settings, s3_endpoint_url="https://127.0.0.1:1"), Verdict.FAIL)
+    assert finding.text.count("cannot be reached") == 1
+
+
 def test_what_answers_everything_with_a_page_is_no_bucket(settings, r2):
     r2.inject(Fault(times=None, status=200, alter=page))
     finding = only(settings, Verdict.FAIL)
@@ -137,7 +248,11 @@ def test_what_cannot_be_known_to_be_gone_is_named(settings, r2):
 
 @pytest.mark.parametrize(
     ("status", "code", "advised"),
-    [(429, "TooManyRequests", "later"), (503, "SlowDown", "later"), (500, "InternalError", "those who run it")],
+    [
+        (429, "TooManyRequests", "nothing is wrong"),
+        (503, "SlowDown", "nothing is wrong"),
+        (500, "InternalError", "those who run it"),
+    ],
 )
 def test_what_no_right_would_mend_asks_for_no_right(settings, r2, status, code, advised):
     r2.inject(Fault(operation="PutObject", status=status, code=code, times=None))

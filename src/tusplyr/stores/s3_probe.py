@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from tusplyr.core.errors import StoreDown
 from tusplyr.core.findings import Finding, Verdict
+from tusplyr.stores.s3_advice import ENDPOINT, MAIN, advice, setting_of
 from tusplyr.stores.s3_client import connect, look
 from tusplyr.stores.s3_errors import ABSENT, FOREIGN, UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
 from tusplyr.stores.s3_options import MIB, S3Options
@@ -30,25 +31,6 @@ SKEW = 60.0  # seconds of a wrong clock that are worth a word
 REFUSED_SKEW = 900.0  # seconds from which requests are refused
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
-NEEDS = "Give the credentials (on R2: the API token) the right to read, write and list objects in this bucket."
-CHANGES = {
-    ("InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken"): (
-        "Set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY to a pair that is valid for this account."
-    ),
-    (
-        "NoSuchBucket",
-        "404",
-    ): "Create the bucket, or correct S3_BUCKET; on R2 the account in S3_ENDPOINT_URL decides, too.",
-    ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"): (
-        "Set S3_REGION and S3_ENDPOINT_URL to those of the bucket."
-    ),
-    ("InvalidRegionName",): "Set S3_REGION to that of the bucket; on R2 it is auto.",
-    ("RequestTimeTooSkewed",): "Have this machine keep the time (NTP).",
-    ("403", "AccessDenied"): NEEDS,
-    ("SlowDown", "TooManyRequests", "429", "ServiceUnavailable", "503"): "Try again later: it is busy.",
-}
-OTHER = "This is what the store itself says: try again, and if it stays, ask those who run it."
-ENDPOINT = "Check S3_ENDPOINT_URL and the network."
 
 
 class Impaired(Exception):
@@ -95,7 +77,7 @@ def probe(options: S3Options, *, redirects: bool) -> Iterator[Finding]:
     try:
         client = connect(options)
     except StoreDown as error:
-        yield Finding(FAIL, "S3", str(error), "Check S3_ENDPOINT_URL, S3_REGION and the credentials.")
+        yield Finding(FAIL, "S3", str(error), advice(error.__cause__, options.endpoint_url, MAIN))
         return
     with closing(client):
         for bucket in _buckets(options):
@@ -113,7 +95,8 @@ class _Probe:
         self._s3 = client
         self._bucket = bucket
         self._about = f"bucket {bucket}"
-        self._region = options.region
+        self._endpoint = options.endpoint_url
+        self._setting = setting_of(bucket, options.buckets)
         self._prefix = options.prefix
         self._places = [f"{options.prefix}{folder}/" for folder, name in options.buckets.items() if name == bucket]
         self._name = f"{options.prefix}{NAME}{secrets.token_hex(8)}"
@@ -152,7 +135,7 @@ class _Probe:
             text = str(error).removeprefix(f"{self._about}: ")
             raise Impaired(self._found(FAIL, text, ENDPOINT)) from error
         except FOREIGN as error:
-            raise Impaired(self._failed(error, "reached")) from error
+            raise Impaired(self._found(FAIL, _short(error), self._advice(error))) from error
         yield self._found(OK, "answers, and the credentials are right")
         yield from self._clock(answer, began)
 
@@ -281,7 +264,10 @@ class _Probe:
         return Finding(verdict, self._about, text, change)
 
     def _failed(self, error: Exception, what: str) -> Finding:
-        return self._found(FAIL, f"cannot be {what}: {_short(error)}", _advice(error))
+        return self._found(FAIL, f"cannot be {what}: {_short(error)}", self._advice(error))
+
+    def _advice(self, error: Exception) -> str:
+        return advice(error, self._endpoint, self._setting)
 
 
 def _md5(body: bytes) -> str:
@@ -297,10 +283,3 @@ def _short(error: Exception) -> str:
         return " ".join(str(ours).removeprefix(": ").split())
     except (Taken, Vanished):
         return str(error)
-
-
-def _advice(error: Exception) -> str:
-    if not isinstance(error, ClientError):
-        return ENDPOINT
-    code = code_of(error)
-    return next((change for codes, change in CHANGES.items() if code in codes), OTHER)
