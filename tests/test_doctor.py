@@ -5,6 +5,7 @@ import os
 import socketserver
 import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
@@ -13,14 +14,15 @@ from msgspec.structs import replace
 from rig.r2 import R2, Cut, Fault
 from rig.r2_faults import page
 from rig.r2_state import Rules
+from rig.s3_wire import Reply
 from tusplyr import doctor
 from tusplyr.cli import commands
 from tusplyr.core.findings import Verdict
 from tusplyr.doctor import examine
 from tusplyr.ledger.migrate import migrate
 from tusplyr.settings import Settings
-from tusplyr.stores import s3_probe
-from tusplyr.stores.s3_probe import NAME, reach
+from tusplyr.stores import s3_probe, s3_reach
+from tusplyr.stores.s3_reach import NAME, reach
 
 
 @pytest.fixture
@@ -198,6 +200,96 @@ def test_what_cannot_be_reached_is_told_once(settings):
     assert finding.text.count("cannot be reached") == 1
 
 
+def misplaced(reply):
+    """Refuse as AWS does what is signed for another region, and name the right one."""
+    text = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>no</Message><Region>auto</Region></Error>"
+    return Reply(status=400, headers={"Content-Type": "application/xml"}, body=[text], length=len(text))
+
+
+def test_a_region_that_the_client_corrects_by_itself_is_a_failure(settings, r2):
+    wrong = replace(settings, s3_region="us-east-1")
+    r2.inject(Fault(operation="ListObjectsV2", alter=misplaced))
+    finding = only(wrong, Verdict.FAIL)
+    assert "the region is wrong" in finding.text
+    assert finding.change == "Set S3_REGION=auto."
+    r2.calm()
+    r2.inject(Fault(operation="ListObjectsV2", alter=misplaced))
+    (problem,) = reach(doctor.s3_options(wrong))
+    assert problem.startswith("bucket first: the region is wrong")
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_long(settings, r2, monkeypatch):
+    monkeypatch.setattr(s3_reach, "PATIENCE", 0.3)
+    r2.inject(Fault(hang=60.0, times=None))
+    assert "timed out" in only(settings, Verdict.FAIL).text.lower().replace("timeout", "timed out")
+    assert len(r2.requests()) == 1
+    assert len(reach(doctor.s3_options(settings))) == 1
+
+
+def test_the_clock_is_told_once(settings):
+    two = replace(settings, s3_image_bucket="second")
+    assert [finding.about for finding in found(two)].count("clock") == 1
+
+
+def test_a_write_under_a_condition_that_is_cut_is_a_failure_and_no_traceback(settings, r2):
+    r2.inject(Fault(operation="PutObject", nth=2, cut=Cut.MIDDLE))
+    assert "under a condition" in only(settings, Verdict.FAIL).text
+
+
+def test_an_address_that_readers_are_sent_to_is_read(settings, r2):
+    r2.bucket().cors = CORS
+    assert found(settings, Verdict.FAIL) == []
+    assert not any("presigned" in finding.text for finding in found(settings))
+    texts = [finding.text for finding in found(replace(settings, downloads="redirect"), Verdict.OK)]
+    assert "a presigned address, as readers get it, can be read" in texts
+
+
+def test_an_address_that_readers_cannot_read_is_a_failure(settings, r2):
+    r2.bucket().cors = CORS
+    r2.inject(Fault(operation="GetObject", nth=2, status=403, code="AccessDenied"))
+    finding = only(replace(settings, downloads="redirect"), Verdict.FAIL)
+    assert "presigned" in finding.text
+    assert "403" in finding.text
+    assert "Signature" not in finding.text
+    assert r2.bucket().objects == {}
+
+
+def cdn(r2, *, shows: bytes | None = None):
+    """Show everybody what is in a bucket, or the same page for everything."""
+
+    class Shows(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(r2.content(self.path[1:]) if shows is None else shows)
+
+        def log_message(self, *_):
+            pass
+
+    return serving(ThreadingHTTPServer(("127.0.0.1", 0), Shows))
+
+
+def test_a_public_address_is_read(settings, r2):
+    with cdn(r2) as port:
+        url = f"http://127.0.0.1:{port}"
+        findings = found(replace(settings, s3_public_url=url, downloads="redirect"))
+    texts = [finding.text for finding in findings]
+    assert f"everybody can read what is in it at {url}" in texts
+    assert not any("presigned" in text for text in texts)
+
+
+def test_a_public_address_that_cannot_be_read_is_told(settings, r2):
+    with cdn(r2, shows=b"please log in") as port:
+        url = f"http://127.0.0.1:{port}"
+        finding = only(replace(settings, s3_public_url=url), Verdict.WARN)
+        assert "something else" in finding.text
+        assert "S3_PUBLIC_URL" in finding.change
+        finding = only(replace(settings, s3_image_public_url=url), Verdict.WARN)
+        assert "S3_IMAGE_PUBLIC_URL" in finding.change
+    finding = only(replace(settings, s3_public_url=r2.url + "/first"), Verdict.WARN)
+    assert "401" in finding.text
+
+
 def test_what_answers_everything_with_a_page_is_no_bucket(settings, r2):
     r2.inject(Fault(times=None, status=200, alter=page))
     finding = only(settings, Verdict.FAIL)
@@ -301,6 +393,7 @@ def test_a_server_that_does_not_know_conditions_is_told(settings, r2):
     assert "If-None-Match is not honoured" in finding.text
 
 
+CORS = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>"
 EMPTY = "<LifecycleConfiguration></LifecycleConfiguration>"
 
 
@@ -365,7 +458,7 @@ def test_rules_that_a_server_does_not_have_are_no_matter_of_rights(settings, r2)
         (None, False),
         ("<CORSConfiguration></CORSConfiguration>", False),
         ("<CORSConfiguration><CORSRule><AllowedMethod>PUT</AllowedMethod></CORSRule></CORSConfiguration>", False),
-        ("<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>", True),
+        (CORS, True),
     ],
     ids=["none", "no rules", "not GET", "GET"],
 )

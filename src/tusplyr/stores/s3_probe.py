@@ -9,9 +9,10 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -19,16 +20,19 @@ from botocore.exceptions import ClientError
 from tusplyr.core.errors import StoreDown
 from tusplyr.core.findings import Finding, Verdict
 from tusplyr.stores.s3_advice import ENDPOINT, MAIN, advice, setting_of
-from tusplyr.stores.s3_client import connect, look
+from tusplyr.stores.s3_client import connect
 from tusplyr.stores.s3_errors import ABSENT, FOREIGN, UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
 from tusplyr.stores.s3_options import MIB, S3Options
 from tusplyr.stores.s3_parts import composite
+from tusplyr.stores.s3_reach import NAME, Elsewhere, brisk, buckets_of, look
+from tusplyr.stores.s3_readers import Sample, readers
 from tusplyr.stores.s3_rules import Ruled, cors, lifecycle
 
-NAME = ".tusplyr-doctor/"  # no content key begins so
 SAME_KEY = 1.1  # seconds between two writes of one key: R2 takes one a second
 SKEW = 60.0  # seconds of a wrong clock that are worth a word
 REFUSED_SKEW = 900.0  # seconds from which requests are refused
+BODIES = (b"written by tusplyr doctor, and to be removed by it", b"other content")
+CLOCK = "clock"
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
 
@@ -41,32 +45,6 @@ class Impaired(Exception):
         self.finding = finding
 
 
-def reach(options: S3Options) -> list[str]:
-    """Return what keeps each bucket from being used, as far as a list and an empty transfer show it. Blocking."""
-    try:
-        client = connect(options)
-    except StoreDown as error:
-        return [str(error)]
-    with closing(client):
-        problems = [_reach(client, bucket, options.prefix) for bucket in _buckets(options)]
-    return [problem for problem in problems if problem]
-
-
-def _reach(client: Any, bucket: str, prefix: str) -> str:
-    """Return what keeps a bucket from being used. What is begun in it for that is aborted, and nothing is written."""
-    key = f"{prefix}{NAME}{secrets.token_hex(8)}"
-    try:
-        with translated(f"bucket {bucket}"):
-            look(client, bucket, prefix)
-        with translated(f"bucket {bucket} cannot be written to"):
-            begun = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        with translated(f"bucket {bucket} does not let unfinished transfers be aborted"):
-            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=begun)
-    except (StoreDown, Taken, Vanished) as error:
-        return str(error)
-    return ""
-
-
 def probe(options: S3Options, *, redirects: bool) -> Iterator[Finding]:
     """Try everything that the store needs of each bucket, and remove what was written for it. Blocking, some seconds.
 
@@ -75,17 +53,22 @@ def probe(options: S3Options, *, redirects: bool) -> Iterator[Finding]:
         redirects: readers are sent to the bucket.
     """
     try:
-        client = connect(options)
+        client = connect(brisk(options))
     except StoreDown as error:
         yield Finding(FAIL, "S3", str(error), advice(error.__cause__, options.endpoint_url, MAIN))
         return
     with closing(client):
-        for bucket in _buckets(options):
-            yield from _Probe(client, bucket, options).run(redirects=redirects)
+        findings = (_Probe(client, bucket, options).run(redirects=redirects) for bucket in buckets_of(options))
+        yield from _one_clock(chain.from_iterable(findings))
 
 
-def _buckets(options: S3Options) -> list[str]:
-    return list(dict.fromkeys(options.buckets.values()))
+def _one_clock(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Tell of the clock once: all buckets are at one endpoint."""
+    told = False
+    for finding in findings:
+        if finding.about != CLOCK or not told:
+            yield finding
+        told = told or finding.about == CLOCK
 
 
 class _Probe:
@@ -95,9 +78,8 @@ class _Probe:
         self._s3 = client
         self._bucket = bucket
         self._about = f"bucket {bucket}"
-        self._endpoint = options.endpoint_url
+        self._options = options
         self._setting = setting_of(bucket, options.buckets)
-        self._prefix = options.prefix
         self._places = [f"{options.prefix}{folder}/" for folder, name in options.buckets.items() if name == bucket]
         self._name = f"{options.prefix}{NAME}{secrets.token_hex(8)}"
         self._written: list[str] = []  # perhaps: an answer may be lost
@@ -112,6 +94,7 @@ class _Probe:
         try:
             yield from self._write()
             yield from self._write_again()
+            yield from readers(Sample(self._s3, self._bucket, self._name, BODIES), self._options, redirects=redirects)
             yield from self._parts()
             yield from self._list()
         except Impaired as impaired:
@@ -127,13 +110,14 @@ class _Probe:
         """See whether it answers, to whom, and what time it is there."""
         began = time.time()
         try:
-            answer = look(self._s3, self._bucket, self._prefix)
+            answer = look(self._s3, self._bucket, self._options.prefix)
         except ClientError as error:
             yield from self._clock(error.response, began)
             raise Impaired(self._failed(error, "listed")) from error
         except StoreDown as error:
             text = str(error).removeprefix(f"{self._about}: ")
-            raise Impaired(self._found(FAIL, text, ENDPOINT)) from error
+            change = error.change if isinstance(error, Elsewhere) else ENDPOINT
+            raise Impaired(self._found(FAIL, text, change)) from error
         except FOREIGN as error:
             raise Impaired(self._found(FAIL, _short(error), self._advice(error))) from error
         yield self._found(OK, "answers, and the credentials are right")
@@ -148,12 +132,12 @@ class _Probe:
         text = f"the clock of this machine is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
         change = "Have this machine keep the time (NTP): from 15 minutes on every request is refused."
         if abs(ahead) < SKEW:
-            yield Finding(OK, "clock", "the clocks agree")
+            yield Finding(OK, CLOCK, "the clocks agree")
         else:
-            yield Finding(FAIL if abs(ahead) >= REFUSED_SKEW else WARN, "clock", text, change)
+            yield Finding(FAIL if abs(ahead) >= REFUSED_SKEW else WARN, CLOCK, text, change)
 
     def _write(self) -> Iterator[Finding]:
-        body = b"written by tusplyr doctor, and to be removed by it"
+        body = BODIES[0]
         self._written.append(self._name)
         with self._needed("written to"):
             self._put(body)
@@ -167,11 +151,12 @@ class _Probe:
         """See whether a key that is taken is written to."""
         time.sleep(SAME_KEY)
         try:
-            self._put(b"other content", IfNoneMatch="*")
-        except ClientError as error:
-            if code_of(error) not in {"412", "PreconditionFailed"} | UNKNOWN_CONDITION:
+            self._put(BODIES[1], IfNoneMatch="*")
+        except FOREIGN as error:
+            code = code_of(error) if isinstance(error, ClientError) else ""
+            if code not in {"412", "PreconditionFailed"} | UNKNOWN_CONDITION:
                 raise Impaired(self._failed(error, "written to under a condition")) from error
-            if code_of(error) not in UNKNOWN_CONDITION:
+            if code not in UNKNOWN_CONDITION:
                 yield self._found(OK, "a key that is taken is not overwritten (If-None-Match)")
                 return
         yield self._found(
@@ -267,7 +252,7 @@ class _Probe:
         return self._found(FAIL, f"cannot be {what}: {_short(error)}", self._advice(error))
 
     def _advice(self, error: Exception) -> str:
-        return advice(error, self._endpoint, self._setting)
+        return advice(error, self._options.endpoint_url, self._setting)
 
 
 def _md5(body: bytes) -> str:
