@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from rig import versity
+from rig.need import need
 from rig.r2 import R2, Cut, Fault
 from rig.r2_faults import page
 from rig.r2_state import Rules
@@ -216,6 +218,18 @@ def test_a_region_that_the_client_corrects_by_itself_is_a_failure(settings, r2):
     r2.inject(Fault(operation="ListObjectsV2", alter=misplaced))
     (problem,) = reach(doctor.s3_options(wrong))
     assert problem.startswith("bucket first: the region is wrong")
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("region", ["eu-west-1", "auto"])
+def test_a_real_server_of_another_region_is_told(settings, tmp_path, region):
+    need(versity.BINARY.exists(), versity.MISSING)
+    with versity.Versity(tmp_path) as gateway:
+        where = {"s3_endpoint_url": gateway.url, "s3_bucket": gateway.fresh().name}
+        keys = {"s3_access_key_id": gateway.access_key, "s3_secret_access_key": gateway.secret}
+        there = replace(settings, downloads="redirect", **where, **keys)
+        assert only(replace(there, s3_region=region), Verdict.FAIL).change == "Set S3_REGION=us-east-1."
+        assert found(replace(there, s3_region="us-east-1"), Verdict.FAIL) == []
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_long(settings, r2, monkeypatch):
