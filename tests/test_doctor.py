@@ -165,18 +165,27 @@ def serving(server):
 
 
 GO = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+MOVED = b"HTTP/1.1 301 Moved Permanently\r\nLocation: https://127.0.0.1/\r\n\r\n"
 NGINX = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 NGINX += b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
 
 
 @pytest.mark.parametrize(
     ("answer", "scheme", "other"),
-    [(b"", "http", "https"), (GO, "http", "https"), (NGINX, "http", "https"), (GO, "https", "http")],
-    ids=["hangs up", "go", "nginx", "no TLS"],
+    [
+        (b"", "http", "https"),
+        (GO, "http", "https"),
+        (NGINX, "http", "https"),
+        (MOVED, "http", "https"),
+        (GO, "https", "http"),
+    ],
+    ids=["hangs up", "go", "nginx", "redirects", "no TLS"],
 )
 def test_the_wrong_scheme_is_told(settings, answer, scheme, other):
     with saying(answer) as port:
-        finding = only(replace(settings, s3_endpoint_url=f"{scheme}://127.0.0.1:{port}"), Verdict.FAIL)
+        there = replace(settings, s3_endpoint_url=f"{scheme}://127.0.0.1:{port}")
+        finding = only(there, Verdict.FAIL)
+        assert len(reach(doctor.s3_options(there))) == 1
     assert finding.change.startswith(f"Try {other}:// in S3_ENDPOINT_URL")
 
 

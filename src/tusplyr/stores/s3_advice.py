@@ -68,7 +68,7 @@ def advice(error: BaseException | None, endpoint: str | None, setting: str) -> s
             return "Correct the variable AWS_PROFILE, or remove it."
         case SSLError():
             return CERTIFICATES[certified(error)]
-        case ConnectionClosedError() if plain:
+        case ConnectionClosedError() | RecursionError() if plain:  # the latter: it is redirected
             return PLAIN
         case _:
             return ENDPOINT

@@ -30,7 +30,8 @@ UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 UNKNOWN_CONDITION = frozenset({"501", "NotImplemented"})
 DENIED = frozenset({"403", "AccessDenied"}) | UNKNOWN_CONDITION
 BROKEN = (BotoCoreError, HTTPError, OSError)  # what reading a body raises that ends early
-ODD = (ResponseParserError, HTTPError, KeyError, ValueError, OSError)  # what an answer leads to that is none of S3
+# What an answer leads to that is none of S3. Redirected by a web server, the client looks for its region without end.
+ODD = (ResponseParserError, HTTPError, KeyError, ValueError, OSError, RecursionError)
 FOREIGN = (ClientError, BotoCoreError, *ODD)  # all that a request raises
 LONGEST = 200  # characters of what the store says that are passed on
 LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
