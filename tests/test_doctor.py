@@ -1,22 +1,30 @@
 """`tusplyr doctor`: what is not in order is named, each by itself; over a bucket that refuses what R2 refuses."""
 
 import json
+import os
+import socketserver
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from rig import versity
+from rig.need import need
 from rig.r2 import R2, Cut, Fault
 from rig.r2_faults import page
 from rig.r2_state import Rules
+from rig.s3_wire import Reply
 from tusplyr import doctor
 from tusplyr.cli import commands
 from tusplyr.core.findings import Verdict
 from tusplyr.doctor import examine
 from tusplyr.ledger.migrate import migrate
 from tusplyr.settings import Settings
-from tusplyr.stores import s3_probe
-from tusplyr.stores.s3_probe import NAME, reach
+from tusplyr.stores import s3_probe, s3_reach
+from tusplyr.stores.s3_reach import NAME, reach
 
 
 @pytest.fixture
@@ -87,6 +95,224 @@ def test_what_keeps_the_bucket_from_being_used_is_named(settings, r2, wrong, sai
     assert said in problem
 
 
+@pytest.mark.parametrize(
+    ("wrong", "setting"),
+    [
+        ({"s3_image_bucket": "nothing"}, "S3_IMAGE_BUCKET"),
+        ({"s3_file_bucket": "nothing"}, "S3_FILE_BUCKET"),
+        ({"s3_image_bucket": "nothing", "s3_file_bucket": "nothing"}, "S3_IMAGE_BUCKET and S3_FILE_BUCKET"),
+    ],
+)
+def test_a_bucket_that_is_not_there_is_told_by_its_own_setting(settings, wrong, setting):
+    change = only(replace(settings, **wrong), Verdict.FAIL).change
+    assert f"correct {setting};" in change
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said", "advised"),
+    [
+        ((404, "NoSuchKey"), "", "the name of the bucket"),
+        ((400, "400"), "perhaps the region is wrong", "S3_REGION"),
+        ((503, "SlowDown"), "left alone", "nothing is wrong"),
+        ((403, "AccessDenied"), "do not allow", "read, write and list"),
+    ],
+)
+def test_what_a_list_is_refused_with_leads_to_what_mends_it(settings, r2, refusal, said, advised):
+    status, code = refusal
+    r2.inject(Fault(operation="ListObjectsV2", status=status, code=code, times=None))
+    finding = only(settings, Verdict.FAIL)
+    assert said in finding.text
+    assert advised in finding.change
+
+
+@pytest.mark.parametrize(
+    ("bundle", "said", "advised"),
+    [
+        (None, "its certificate is not trusted", "AWS_CA_BUNDLE"),
+        ("/nowhere.pem", "AWS_CA_BUNDLE) cannot be read", "AWS_CA_BUNDLE"),
+        (__file__, "AWS_CA_BUNDLE) cannot be read", "AWS_CA_BUNDLE"),
+    ],
+    ids=["a certificate of one's own", "no file", "no certificate in it"],
+)
+def test_what_is_wrong_with_a_certificate_is_told(settings, monkeypatch, bundle, said, advised):
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    if bundle:
+        monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
+    finding = only(settings, Verdict.FAIL)
+    assert said in finding.text
+    assert advised in finding.change
+
+
+def saying(answer: bytes):
+    """Answer everybody with these bytes, whatever they say, and hang up."""
+
+    class Always(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(1 << 16)
+            self.request.sendall(answer)
+
+    return serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Always))
+
+
+@contextmanager
+def serving(server):
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+GO = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+MOVED = b"HTTP/1.1 301 Moved Permanently\r\nLocation: https://127.0.0.1/\r\n\r\n"
+NGINX = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+NGINX += b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "scheme", "other"),
+    [
+        (b"", "http", "https"),
+        (GO, "http", "https"),
+        (NGINX, "http", "https"),
+        (MOVED, "http", "https"),
+        (GO, "https", "http"),
+    ],
+    ids=["hangs up", "go", "nginx", "redirects", "no TLS"],
+)
+def test_the_wrong_scheme_is_told(settings, answer, scheme, other):
+    with saying(answer) as port:
+        there = replace(settings, s3_endpoint_url=f"{scheme}://127.0.0.1:{port}")
+        finding = only(there, Verdict.FAIL)
+        assert len(reach(doctor.s3_options(there))) == 1
+    assert finding.change.startswith(f"Try {other}:// in S3_ENDPOINT_URL")
+
+
+def test_credentials_that_are_missing_are_told(settings, monkeypatch):
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    finding = only(replace(settings, s3_access_key_id=None, s3_secret_access_key=None), Verdict.FAIL)
+    assert finding.text.startswith("there are no credentials")
+    assert "S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY" in finding.change
+
+
+def test_a_profile_that_is_not_there_is_told(settings, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    finding = only(settings, Verdict.FAIL)
+    assert "nobody" in finding.text
+    assert "AWS_PROFILE" in finding.change
+
+
+def test_what_cannot_be_reached_is_told_once(settings):
+    finding = only(replace(settings, s3_endpoint_url="https://127.0.0.1:1"), Verdict.FAIL)
+    assert finding.text.count("cannot be reached") == 1
+
+
+def misplaced(reply):
+    """Refuse as AWS does what is signed for another region, and name the right one."""
+    text = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>no</Message><Region>auto</Region></Error>"
+    return Reply(status=400, headers={"Content-Type": "application/xml"}, body=[text], length=len(text))
+
+
+def test_a_region_that_the_client_corrects_by_itself_is_a_failure(settings, r2):
+    wrong = replace(settings, s3_region="us-east-1")
+    r2.inject(Fault(operation="ListObjectsV2", alter=misplaced))
+    finding = only(wrong, Verdict.FAIL)
+    assert "the region is wrong" in finding.text
+    assert finding.change == "Set S3_REGION=auto."
+    r2.calm()
+    r2.inject(Fault(operation="ListObjectsV2", alter=misplaced))
+    (problem,) = reach(doctor.s3_options(wrong))
+    assert problem.startswith("bucket first: the region is wrong")
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("region", ["eu-west-1", "auto"])
+def test_a_real_server_of_another_region_is_told(settings, tmp_path, region):
+    need(versity.BINARY.exists(), versity.MISSING)
+    with versity.Versity(tmp_path) as gateway:
+        where = {"s3_endpoint_url": gateway.url, "s3_bucket": gateway.fresh().name}
+        keys = {"s3_access_key_id": gateway.access_key, "s3_secret_access_key": gateway.secret}
+        there = replace(settings, downloads="redirect", **where, **keys)
+        assert only(replace(there, s3_region=region), Verdict.FAIL).change == "Set S3_REGION=us-east-1."
+        assert found(replace(there, s3_region="us-east-1"), Verdict.FAIL) == []
+
+
+def test_a_server_that_says_nothing_is_not_waited_for_long(settings, r2, monkeypatch):
+    monkeypatch.setattr(s3_reach, "PATIENCE", 0.3)
+    r2.inject(Fault(hang=60.0, times=None))
+    assert "timed out" in only(settings, Verdict.FAIL).text.lower().replace("timeout", "timed out")
+    assert len(r2.requests()) == 1
+    assert len(reach(doctor.s3_options(settings))) == 1
+
+
+def test_the_clock_is_told_once(settings):
+    two = replace(settings, s3_image_bucket="second")
+    assert [finding.about for finding in found(two)].count("clock") == 1
+
+
+def test_a_write_under_a_condition_that_is_cut_is_a_failure_and_no_traceback(settings, r2):
+    r2.inject(Fault(operation="PutObject", nth=2, cut=Cut.MIDDLE))
+    assert "under a condition" in only(settings, Verdict.FAIL).text
+
+
+def test_an_address_that_readers_are_sent_to_is_read(settings, r2):
+    r2.bucket().cors = CORS
+    assert found(settings, Verdict.FAIL) == []
+    assert not any("presigned" in finding.text for finding in found(settings))
+    texts = [finding.text for finding in found(replace(settings, downloads="redirect"), Verdict.OK)]
+    assert "a presigned address, as readers get it, can be read" in texts
+
+
+def test_an_address_that_readers_cannot_read_is_a_failure(settings, r2):
+    r2.bucket().cors = CORS
+    r2.inject(Fault(operation="GetObject", nth=2, status=403, code="AccessDenied"))
+    finding = only(replace(settings, downloads="redirect"), Verdict.FAIL)
+    assert "presigned" in finding.text
+    assert "403" in finding.text
+    assert "Signature" not in finding.text
+    assert r2.bucket().objects == {}
+
+
+def cdn(r2, *, shows: bytes | None = None):
+    """Show everybody what is in a bucket, or the same page for everything."""
+
+    class Shows(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(r2.content(self.path[1:]) if shows is None else shows)
+
+        def log_message(self, *_):
+            pass
+
+    return serving(ThreadingHTTPServer(("127.0.0.1", 0), Shows))
+
+
+def test_a_public_address_is_read(settings, r2):
+    with cdn(r2) as port:
+        url = f"http://127.0.0.1:{port}"
+        findings = found(replace(settings, s3_public_url=url, downloads="redirect"))
+    texts = [finding.text for finding in findings]
+    assert f"everybody can read what is in it at {url}" in texts
+    assert not any("presigned" in text for text in texts)
+
+
+def test_a_public_address_that_cannot_be_read_is_told(settings, r2):
+    with cdn(r2, shows=b"please log in") as port:
+        url = f"http://127.0.0.1:{port}"
+        finding = only(replace(settings, s3_public_url=url), Verdict.WARN)
+        assert "something else" in finding.text
+        assert "S3_PUBLIC_URL" in finding.change
+        finding = only(replace(settings, s3_image_public_url=url), Verdict.WARN)
+        assert "S3_IMAGE_PUBLIC_URL" in finding.change
+    finding = only(replace(settings, s3_public_url=r2.url + "/first"), Verdict.WARN)
+    assert "401" in finding.text
+
+
 def test_what_answers_everything_with_a_page_is_no_bucket(settings, r2):
     r2.inject(Fault(times=None, status=200, alter=page))
     finding = only(settings, Verdict.FAIL)
@@ -137,7 +363,11 @@ def test_what_cannot_be_known_to_be_gone_is_named(settings, r2):
 
 @pytest.mark.parametrize(
     ("status", "code", "advised"),
-    [(429, "TooManyRequests", "later"), (503, "SlowDown", "later"), (500, "InternalError", "those who run it")],
+    [
+        (429, "TooManyRequests", "nothing is wrong"),
+        (503, "SlowDown", "nothing is wrong"),
+        (500, "InternalError", "those who run it"),
+    ],
 )
 def test_what_no_right_would_mend_asks_for_no_right(settings, r2, status, code, advised):
     r2.inject(Fault(operation="PutObject", status=status, code=code, times=None))
@@ -186,6 +416,7 @@ def test_a_server_that_does_not_know_conditions_is_told(settings, r2):
     assert "If-None-Match is not honoured" in finding.text
 
 
+CORS = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>"
 EMPTY = "<LifecycleConfiguration></LifecycleConfiguration>"
 
 
@@ -235,13 +466,22 @@ def test_rules_that_may_not_be_seen_are_nothing_to_worry_about(settings, r2):
     assert {finding.verdict for finding in found(settings)} == {Verdict.OK}
 
 
+def test_rules_that_a_server_does_not_have_are_no_matter_of_rights(settings, r2):
+    for operation in ("GetBucketLifecycleConfiguration", "GetBucketCors"):
+        r2.inject(Fault(operation=operation, status=501, code="NotImplemented", times=None))
+    texts = [finding.text for finding in found(replace(settings, downloads="redirect"))]
+    assert any("knows no lifecycle rules" in text for text in texts)
+    assert any("knows no CORS rules" in text for text in texts)
+    assert not any("credentials may not" in text for text in texts)
+
+
 @pytest.mark.parametrize(
     ("cors", "well"),
     [
         (None, False),
         ("<CORSConfiguration></CORSConfiguration>", False),
         ("<CORSConfiguration><CORSRule><AllowedMethod>PUT</AllowedMethod></CORSRule></CORSConfiguration>", False),
-        ("<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>", True),
+        (CORS, True),
     ],
     ids=["none", "no rules", "not GET", "GET"],
 )

@@ -235,6 +235,19 @@ def test_a_public_address_is_that_of_what_is_in_its_bucket(tmp_path):
     assert settings.public_urls == {"images": images}
 
 
+@pytest.mark.parametrize("bucket", ["bucket", "pictures"])
+def test_an_endpoint_that_contains_the_bucket_is_refused(tmp_path, bucket):
+    given = S3 | {"s3_image_bucket": "pictures", "s3_endpoint_url": f"https://account.r2.example/{bucket}/"}
+    told = only_problem(tmp_path, given)
+    assert f"ends with the bucket {bucket}, which is added to it" in told
+    assert told.endswith("set it to https://account.r2.example instead.")
+
+
+def test_an_endpoint_may_have_another_path(tmp_path):
+    given = S3 | {"s3_endpoint_url": "https://example.org/bucket/s3"}
+    assert load(given, {}, tmp_path, rules=STORING).s3_endpoint_url == "https://example.org/bucket/s3"
+
+
 @pytest.mark.parametrize("missing", KEYS)
 def test_half_of_the_credentials_is_told(tmp_path, missing):
     told = only_problem(tmp_path, S3 | {name: text for name, text in KEYS.items() if name != missing})

@@ -141,7 +141,7 @@ def _end() -> None:
 
 
 def _look_at_buckets(settings: Settings) -> None:
-    from tusplyr.stores.s3_probe import reach  # noqa: PLC0415 - an extra
+    from tusplyr.stores.s3_reach import reach  # noqa: PLC0415 - an extra
 
     for problem in reach(s3_options(settings)):
         log.error("%s; uploads are taken, and wait until that is mended: see tusplyr doctor", problem)

@@ -10,6 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -89,9 +90,21 @@ def _half(settings: Settings, _given: Collection[str]) -> str | None:
     return "and S3_SECRET_ACCESS_KEY go together; one of them is missing."
 
 
+def _bucket_twice(settings: Settings, _given: Collection[str]) -> str | None:
+    """R2 shows the address of a bucket with its name at the end; the client adds it once more."""
+    endpoint = settings.s3_endpoint_url or ""
+    bucket = urlsplit(endpoint).path.strip("/")
+    if settings.store_kind != "s3" or not bucket or bucket not in settings.buckets.values():
+        return None
+    bare = endpoint.removesuffix(bucket).rstrip("/")
+    return f"ends with the bucket {bucket}, which is added to it; set it to {bare} instead."
+
+
+ENDPOINT = frozenset({"store", "s3_endpoint_url", "s3_bucket", "s3_image_bucket", "s3_file_bucket"})
 STORING = (
     Rule("store", frozenset({"store", "s3_bucket"}), _no_bucket),
     Rule("store", frozenset({"store"}), _no_store),
+    Rule("s3_endpoint_url", ENDPOINT, _bucket_twice),
     Rule("s3_access_key_id", frozenset({"s3_access_key_id", "s3_secret_access_key"}), _half),
 )
 LISTENING = (

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from enum import Enum, auto
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -29,7 +30,8 @@ UNFIT = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall"})
 UNKNOWN_CONDITION = frozenset({"501", "NotImplemented"})
 DENIED = frozenset({"403", "AccessDenied"}) | UNKNOWN_CONDITION
 BROKEN = (BotoCoreError, HTTPError, OSError)  # what reading a body raises that ends early
-ODD = (ResponseParserError, HTTPError, KeyError, ValueError, OSError)  # what an answer leads to that is none of S3
+# What an answer leads to that is none of S3. Redirected by a web server, the client looks for its region without end.
+ODD = (ResponseParserError, HTTPError, KeyError, ValueError, OSError, RecursionError)
 FOREIGN = (ClientError, BotoCoreError, *ODD)  # all that a request raises
 LONGEST = 200  # characters of what the store says that are passed on
 LONGEST_WAIT = 3600  # seconds of a Retry-After that are believed
@@ -41,6 +43,7 @@ WORDS = {
     "InvalidToken": "the session token is wrong",
     "ExpiredToken": "the credentials have expired",
     "AccessDenied": "the credentials do not allow this; they need to read, write and list objects in this bucket",
+    "400": "it does not say why; perhaps the region is wrong",
     "403": "access is refused; check the credentials, what they allow, and the name of the bucket",
     "NoSuchBucket": "there is no such bucket",
     "PermanentRedirect": "the bucket is elsewhere; check region and endpoint",
@@ -55,6 +58,38 @@ WORDS = {
     "InvalidPart": "the parts there are not those that were sent; they are sent again",
     "EntityTooSmall": "parts are too small for it; raise the part size to 5 MiB or more",
     "BadDigest": "what arrived there is not what was sent",
+}
+
+
+class Certified(Enum):
+    """What is wrong with TLS: an `SSLError` has no more than a text."""
+
+    UNREADABLE = auto()
+    UNKNOWN = auto()
+    ELSEWHERE = auto()
+    PLAIN = auto()
+    OTHER = auto()
+
+
+MARKS = {  # in the text of an error
+    "hostname mismatch": Certified.ELSEWHERE,
+    "ip address mismatch": Certified.ELSEWHERE,
+    "doesn't match": Certified.ELSEWHERE,
+    "certificate_verify_failed": Certified.UNKNOWN,
+    "wrong_version_number": Certified.PLAIN,
+    "record_layer_failure": Certified.PLAIN,
+    "packet_length_too_long": Certified.PLAIN,
+    "http_request": Certified.PLAIN,
+    "[x509": Certified.UNREADABLE,
+    "[pem": Certified.UNREADABLE,
+    "[errno": Certified.UNREADABLE,
+}
+CERTIFICATES = {
+    Certified.UNREADABLE: "the file of certificates to trust (AWS_CA_BUNDLE) cannot be read",
+    Certified.UNKNOWN: "its certificate is not trusted",
+    Certified.ELSEWHERE: "its certificate is for another name",
+    Certified.PLAIN: "it does not speak TLS",
+    Certified.OTHER: "TLS with it fails",
 }
 
 
@@ -137,11 +172,17 @@ def _words(error: BotoCoreError) -> str:
         case NoCredentialsError() | PartialCredentialsError():
             return f"there are no credentials ({error})"
         case SSLError():
-            return f"its certificate is not trusted, or it does not speak TLS ({error})"
+            return f"{CERTIFICATES[certified(error)]} ({error})"
         case ConnectTimeoutError() | EndpointConnectionError():
             return f"it cannot be reached; check the endpoint ({error})"
         case _:
             return str(error)
+
+
+def certified(error: SSLError) -> Certified:
+    """Say what is wrong with TLS."""
+    text = str(error).lower()
+    return next((kind for mark, kind in MARKS.items() if mark in text), Certified.OTHER)
 
 
 def _inside(error: BotoCoreError) -> TusplyrError | None:

@@ -9,47 +9,32 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tusplyr.core.errors import StoreDown
 from tusplyr.core.findings import Finding, Verdict
-from tusplyr.stores.s3_client import connect, look
+from tusplyr.stores.s3_advice import ENDPOINT, MAIN, advice, setting_of
+from tusplyr.stores.s3_client import connect
 from tusplyr.stores.s3_errors import ABSENT, FOREIGN, UNKNOWN_CONDITION, Taken, Vanished, code_of, translated
 from tusplyr.stores.s3_options import MIB, S3Options
 from tusplyr.stores.s3_parts import composite
+from tusplyr.stores.s3_reach import NAME, Elsewhere, brisk, buckets_of, look
+from tusplyr.stores.s3_readers import Sample, readers
+from tusplyr.stores.s3_rules import Ruled, cors, lifecycle
 
-NAME = ".tusplyr-doctor/"  # no content key begins so
 SAME_KEY = 1.1  # seconds between two writes of one key: R2 takes one a second
 SKEW = 60.0  # seconds of a wrong clock that are worth a word
 REFUSED_SKEW = 900.0  # seconds from which requests are refused
-EARLY = 2  # days after which aborting unfinished transfers may hit one that is only slow
+BODIES = (b"written by tusplyr doctor, and to be removed by it", b"other content")
+CLOCK = "clock"
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
-NEEDS = "Give the credentials (on R2: the API token) the right to read, write and list objects in this bucket."
-CHANGES = {
-    ("InvalidAccessKeyId", "SignatureDoesNotMatch", "Unauthorized", "InvalidToken", "ExpiredToken"): (
-        "Set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY to a pair that is valid for this account."
-    ),
-    (
-        "NoSuchBucket",
-        "404",
-    ): "Create the bucket, or correct S3_BUCKET; on R2 the account in S3_ENDPOINT_URL decides, too.",
-    ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"): (
-        "Set S3_REGION and S3_ENDPOINT_URL to those of the bucket."
-    ),
-    ("InvalidRegionName",): "Set S3_REGION to that of the bucket; on R2 it is auto.",
-    ("RequestTimeTooSkewed",): "Have this machine keep the time (NTP).",
-    ("403", "AccessDenied"): NEEDS,
-    ("SlowDown", "TooManyRequests", "429", "ServiceUnavailable", "503"): "Try again later: it is busy.",
-}
-OTHER = "This is what the store itself says: try again, and if it stays, ask those who run it."
-ENDPOINT = "Check S3_ENDPOINT_URL and the network."
-FORBIDDEN = frozenset({"403", "AccessDenied", "Unauthorized"})
 
 
 class Impaired(Exception):
@@ -60,32 +45,6 @@ class Impaired(Exception):
         self.finding = finding
 
 
-def reach(options: S3Options) -> list[str]:
-    """Return what keeps each bucket from being used, as far as a list and an empty transfer show it. Blocking."""
-    try:
-        client = connect(options)
-    except StoreDown as error:
-        return [str(error)]
-    with closing(client):
-        problems = [_reach(client, bucket, options.prefix) for bucket in _buckets(options)]
-    return [problem for problem in problems if problem]
-
-
-def _reach(client: Any, bucket: str, prefix: str) -> str:
-    """Return what keeps a bucket from being used. What is begun in it for that is aborted, and nothing is written."""
-    key = f"{prefix}{NAME}{secrets.token_hex(8)}"
-    try:
-        with translated(f"bucket {bucket}"):
-            look(client, bucket, prefix)
-        with translated(f"bucket {bucket} cannot be written to"):
-            begun = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        with translated(f"bucket {bucket} does not let unfinished transfers be aborted"):
-            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=begun)
-    except (StoreDown, Taken, Vanished) as error:
-        return str(error)
-    return ""
-
-
 def probe(options: S3Options, *, redirects: bool) -> Iterator[Finding]:
     """Try everything that the store needs of each bucket, and remove what was written for it. Blocking, some seconds.
 
@@ -94,17 +53,22 @@ def probe(options: S3Options, *, redirects: bool) -> Iterator[Finding]:
         redirects: readers are sent to the bucket.
     """
     try:
-        client = connect(options)
+        client = connect(brisk(options))
     except StoreDown as error:
-        yield Finding(FAIL, "S3", str(error), "Check S3_ENDPOINT_URL, S3_REGION and the credentials.")
+        yield Finding(FAIL, "S3", str(error), advice(error.__cause__, options.endpoint_url, MAIN))
         return
     with closing(client):
-        for bucket in _buckets(options):
-            yield from _Probe(client, bucket, options).run(redirects=redirects)
+        findings = (_Probe(client, bucket, options).run(redirects=redirects) for bucket in buckets_of(options))
+        yield from _one_clock(chain.from_iterable(findings))
 
 
-def _buckets(options: S3Options) -> list[str]:
-    return list(dict.fromkeys(options.buckets.values()))
+def _one_clock(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Tell of the clock once: all buckets are at one endpoint."""
+    told = False
+    for finding in findings:
+        if finding.about != CLOCK or not told:
+            yield finding
+        told = told or finding.about == CLOCK
 
 
 class _Probe:
@@ -114,8 +78,8 @@ class _Probe:
         self._s3 = client
         self._bucket = bucket
         self._about = f"bucket {bucket}"
-        self._region = options.region
-        self._prefix = options.prefix
+        self._options = options
+        self._setting = setting_of(bucket, options.buckets)
         self._places = [f"{options.prefix}{folder}/" for folder, name in options.buckets.items() if name == bucket]
         self._name = f"{options.prefix}{NAME}{secrets.token_hex(8)}"
         self._written: list[str] = []  # perhaps: an answer may be lost
@@ -130,29 +94,32 @@ class _Probe:
         try:
             yield from self._write()
             yield from self._write_again()
+            yield from readers(Sample(self._s3, self._bucket, self._name, BODIES), self._options, redirects=redirects)
             yield from self._parts()
             yield from self._list()
         except Impaired as impaired:
             yield impaired.finding
         if self._written or self._begun:
             yield self._remove()
-        yield from self._lifecycle()
+        ruled = Ruled(self._s3, self._bucket, self._places)
+        yield from lifecycle(ruled)
         if redirects:
-            yield from self._cors()
+            yield from cors(ruled)
 
     def _reach(self) -> Iterator[Finding]:
         """See whether it answers, to whom, and what time it is there."""
         began = time.time()
         try:
-            answer = look(self._s3, self._bucket, self._prefix)
+            answer = look(self._s3, self._bucket, self._options.prefix)
         except ClientError as error:
             yield from self._clock(error.response, began)
             raise Impaired(self._failed(error, "listed")) from error
         except StoreDown as error:
             text = str(error).removeprefix(f"{self._about}: ")
-            raise Impaired(self._found(FAIL, text, ENDPOINT)) from error
+            change = error.change if isinstance(error, Elsewhere) else ENDPOINT
+            raise Impaired(self._found(FAIL, text, change)) from error
         except FOREIGN as error:
-            raise Impaired(self._failed(error, "reached")) from error
+            raise Impaired(self._found(FAIL, _short(error), self._advice(error))) from error
         yield self._found(OK, "answers, and the credentials are right")
         yield from self._clock(answer, began)
 
@@ -165,12 +132,12 @@ class _Probe:
         text = f"the clock of this machine is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
         change = "Have this machine keep the time (NTP): from 15 minutes on every request is refused."
         if abs(ahead) < SKEW:
-            yield Finding(OK, "clock", "the clocks agree")
+            yield Finding(OK, CLOCK, "the clocks agree")
         else:
-            yield Finding(FAIL if abs(ahead) >= REFUSED_SKEW else WARN, "clock", text, change)
+            yield Finding(FAIL if abs(ahead) >= REFUSED_SKEW else WARN, CLOCK, text, change)
 
     def _write(self) -> Iterator[Finding]:
-        body = b"written by tusplyr doctor, and to be removed by it"
+        body = BODIES[0]
         self._written.append(self._name)
         with self._needed("written to"):
             self._put(body)
@@ -184,11 +151,12 @@ class _Probe:
         """See whether a key that is taken is written to."""
         time.sleep(SAME_KEY)
         try:
-            self._put(b"other content", IfNoneMatch="*")
-        except ClientError as error:
-            if code_of(error) not in {"412", "PreconditionFailed"} | UNKNOWN_CONDITION:
+            self._put(BODIES[1], IfNoneMatch="*")
+        except FOREIGN as error:
+            code = code_of(error) if isinstance(error, ClientError) else ""
+            if code not in {"412", "PreconditionFailed"} | UNKNOWN_CONDITION:
                 raise Impaired(self._failed(error, "written to under a condition")) from error
-            if code_of(error) not in UNKNOWN_CONDITION:
+            if code not in UNKNOWN_CONDITION:
                 yield self._found(OK, "a key that is taken is not overwritten (If-None-Match)")
                 return
         yield self._found(
@@ -267,66 +235,6 @@ class _Probe:
             return False
         return True
 
-    def _lifecycle(self) -> Iterator[Finding]:
-        change = "Add a rule that aborts unfinished multipart uploads after 7 days."
-        try:
-            rules = self._s3.get_bucket_lifecycle_configuration(Bucket=self._bucket).get("Rules", ())
-        except ClientError as error:
-            if code_of(error) in FORBIDDEN | UNKNOWN_CONDITION:
-                text = "the credentials may not see the rules for unfinished transfers (they need not)"
-                yield self._found(OK, f"{text}; R2 has one of 7 days by itself, AWS none")
-            elif code_of(error) in {"NoSuchLifecycleConfiguration", "404"}:
-                yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
-            return
-        except FOREIGN:
-            return
-        rules = [rule for rule in rules if rule.get("Status") == "Enabled"]
-        for rule in rules:
-            if self._expires(rule):
-                text = f"its lifecycle rule {rule.get('ID', 'without a name')} deletes what is published"
-                yield self._found(FAIL, text, f"Let no rule but one for unfinished transfers touch {self._places}.")
-        days = [
-            rule["AbortIncompleteMultipartUpload"].get("DaysAfterInitiation", 0)
-            for rule in rules
-            if "AbortIncompleteMultipartUpload" in rule
-            and all(place.startswith(_reaches(rule)) for place in self._places)
-        ]
-        if not days:
-            yield self._found(WARN, "no rule aborts unfinished transfers: lost ones would be paid for", change)
-        elif min(days) < EARLY:
-            text = f"unfinished transfers are aborted after {min(days)} day; what takes longer begins again"
-            yield self._found(WARN, text, "Give them 7 days.")
-        else:
-            yield self._found(OK, f"unfinished transfers are aborted after {min(days)} days")
-
-    def _expires(self, rule: dict[str, Any]) -> bool:
-        """Say whether a rule deletes content of ours in time. Ours has no tags."""
-        dated = rule.get("Expiration", {}).keys() & {"Days", "Date"}
-        filtered = rule.get("Filter") or {}
-        tagged = "Tag" in filtered or (filtered.get("And") or {}).get("Tags")
-        at = _reaches(rule)
-        return (
-            bool(dated) and not tagged and any(at.startswith(place) or place.startswith(at) for place in self._places)
-        )
-
-    def _cors(self) -> Iterator[Finding]:
-        change = (
-            "Allow GET and HEAD from the origins of your pages in the CORS rules of the bucket, or DOWNLOADS=stream."
-        )
-        try:
-            rules = self._s3.get_bucket_cors(Bucket=self._bucket).get("CORSRules", ())
-        except ClientError as error:
-            known = code_of(error) in {"NoSuchCORSConfiguration", "404"}
-            text = "no CORS rules" if known else "the credentials may not see the CORS rules"
-            yield self._found(WARN, f"{text}: scripts of pages may not read what they are redirected to", change)
-            return
-        except FOREIGN:
-            return
-        if any("GET" in rule.get("AllowedMethods", ()) for rule in rules):
-            yield self._found(OK, "CORS rules let pages read")
-        else:
-            yield self._found(WARN, "no CORS rule allows GET", change)
-
     def _put(self, body: bytes, **conditions: str) -> None:
         self._s3.put_object(Bucket=self._bucket, Key=self._name, Body=body, ContentMD5=_md5(body), **conditions)
 
@@ -341,13 +249,10 @@ class _Probe:
         return Finding(verdict, self._about, text, change)
 
     def _failed(self, error: Exception, what: str) -> Finding:
-        return self._found(FAIL, f"cannot be {what}: {_short(error)}", _advice(error))
+        return self._found(FAIL, f"cannot be {what}: {_short(error)}", self._advice(error))
 
-
-def _reaches(rule: dict[str, Any]) -> str:
-    """Return the prefix of the keys that a lifecycle rule is about; it may be written in three places."""
-    filtered = rule.get("Filter") or {}
-    return str(rule.get("Prefix") or filtered.get("Prefix") or (filtered.get("And") or {}).get("Prefix") or "")
+    def _advice(self, error: Exception) -> str:
+        return advice(error, self._options.endpoint_url, self._setting)
 
 
 def _md5(body: bytes) -> str:
@@ -363,10 +268,3 @@ def _short(error: Exception) -> str:
         return " ".join(str(ours).removeprefix(": ").split())
     except (Taken, Vanished):
         return str(error)
-
-
-def _advice(error: Exception) -> str:
-    if not isinstance(error, ClientError):
-        return ENDPOINT
-    code = code_of(error)
-    return next((change for codes, change in CHANGES.items() if code in codes), OTHER)
