@@ -73,7 +73,7 @@ def look(client: Any, bucket: str, prefix: str) -> Any:
 
 def brisk(options: S3Options) -> S3Options:
     """Ask once and wait briefly: somebody is waiting, and a bucket that is slow to answer is worth a word."""
-    return replace(options, attempts=1, read_timeout=min(options.read_timeout, PATIENCE))
+    return replace(options, attempts=1, timeout=min(options.timeout, PATIENCE))
 
 
 def buckets_of(options: S3Options) -> list[str]:
