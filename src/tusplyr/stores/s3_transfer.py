@@ -182,23 +182,23 @@ class Transfers:
         missing = sorted(left)
         flying: dict[Future[str], int] = {}
         failed: BaseException | None = None
-        landed: list[tuple[int, str]] = []
         slots = self._slots[self._client.bucket(load.content.key)]
-        while missing or flying or landed:
+        while missing or flying:
             if failed or load.halted() or load.enough():
                 missing.clear()
             while missing and slots.acquire(timeout=0 if flying else TICK):
                 number = missing.pop(0)
                 flying[self._start(load, transfer, number, slots)] = number
-            yield from landed  # written down while others are under way
-            landed = []
             for future in wait(flying, timeout=TICK, return_when=FIRST_COMPLETED).done:
                 number = flying.pop(future)
                 if error := future.exception():
                     failed = failed or error
                     continue
                 left.discard(number)
-                landed.append((number, future.result()))
+                yield (
+                    number,
+                    future.result(),
+                )  # written down before another is begun: a crash repeats no more than those
         if failed or left:
             raise failed or Suspended("publishing was asked to stop")
 
