@@ -195,10 +195,8 @@ class Transfers:
                     failed = failed or error
                     continue
                 left.discard(number)
-                yield (
-                    number,
-                    future.result(),
-                )  # written down before another is begun: a crash repeats no more than those
+                # Written down before another is begun: after a crash no more than those in flight are sent again.
+                yield number, future.result()
         if failed or left:
             raise failed or Suspended("publishing was asked to stop")
 
