@@ -416,6 +416,12 @@ def test_a_server_that_does_not_know_conditions_is_told(settings, r2):
     assert "If-None-Match is not honoured" in finding.text
 
 
+def test_a_server_that_does_not_look_at_checksums_is_told_and_nothing_is_left(settings, r2):
+    r2.inject(Fault(operation="PutObject", nth=3, alter=lambda _: Reply()))
+    assert "not held against their checksum" in only(settings, Verdict.WARN).text
+    assert r2.bucket().objects == {}
+
+
 CORS = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>"
 EMPTY = "<LifecycleConfiguration></LifecycleConfiguration>"
 

@@ -33,6 +33,7 @@ SKEW = 60.0  # seconds of a wrong clock that are worth a word
 REFUSED_SKEW = 900.0  # seconds from which requests are refused
 BODIES = (b"written by tusplyr doctor, and to be removed by it", b"other content")
 CLOCK = "clock"
+MISMATCH = {"BadDigest", "InvalidDigest", "400"}  # how a body is refused that its checksum does not match
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
 
@@ -94,6 +95,7 @@ class _Probe:
         try:
             yield from self._write()
             yield from self._write_again()
+            yield from self._checksum()
             yield from readers(Sample(self._s3, self._bucket, self._name, BODIES), self._options, redirects=redirects)
             yield from self._parts()
             yield from self._list()
@@ -164,6 +166,23 @@ class _Probe:
             "If-None-Match is not honoured, so the server asks before it writes",
             "Let no other server write to this bucket and prefix.",
         )
+
+    def _checksum(self) -> Iterator[Finding]:
+        """See whether a body is held against the checksum that comes with it."""
+        key = f"{self._name}-checksum"
+        self._written.append(key)
+        try:
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=BODIES[0], ContentMD5=_md5(BODIES[1]))
+        except FOREIGN as error:
+            if not isinstance(error, ClientError) or code_of(error) not in MISMATCH:
+                raise Impaired(self._failed(error, "written to with a checksum")) from error
+            self._written.remove(key)
+            yield self._found(OK, "a body that does not match its checksum (Content-MD5) is refused")
+        else:
+            text = "bodies are not held against their checksum (Content-MD5)"
+            yield self._found(
+                WARN, text, "What is damaged on the way there is seen by its ETag alone: speak https to it."
+            )
 
     def _parts(self) -> Iterator[Finding]:
         """Send three parts, two of them equal and as small as is allowed."""
