@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from tusplyr.core.findings import Finding, Verdict
 from tusplyr.stores.s3_options import S3Options
+from tusplyr.stores.s3_reach import PATIENCE
 
-PATIENCE = 10.0  # seconds
 SETTINGS = {"audio": "S3_PUBLIC_URL", "images": "S3_IMAGE_PUBLIC_URL", "files": "S3_FILE_PUBLIC_URL"}
 MOST = 1024  # bytes that are read
 
